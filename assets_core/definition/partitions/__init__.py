@@ -1,0 +1,1 @@
+"""Partitions: keys as ordinals, sets as bitmaps, mappings as spans."""

@@ -1,0 +1,220 @@
+"""What a partition definition is, and sets of its partitions.
+
+A definition maps keys to ordinals 0..n-1 and back; a `PartitionSet` is a definition and a roaring bitmap, so that
+union, difference and mapping cost what the runs cost, not what the members cost.
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pyroaring import BitMap
+
+from io_managers.errors import NotFoundError
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    import numpy as np
+    import numpy.typing as npt
+
+
+class PartitionsDefinition(ABC):
+    """An ordered, finite list of partition keys.
+
+    Definitions are values: equal when they describe the same keys in the same order. Constructing one, `len` and
+    `signature` import nothing heavy; only the vectorised `positions` needs numpy.
+    """
+
+    #: Short name shown to people and in JSON: hourly, daily, weekly, monthly, cron, static, none.
+    kind: str
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many partitions there are."""
+
+    @abstractmethod
+    def key(self, ordinal: int) -> str | None:
+        """The key of an ordinal; None only for `UNPARTITIONED`."""
+
+    @abstractmethod
+    def ordinal(self, key: str | None) -> int:
+        """The ordinal of a key.
+
+        Raises:
+            NotFoundError: `partition-not-found`, naming the nearest keys or the bounds.
+        """
+
+    @abstractmethod
+    def positions(self) -> npt.NDArray[np.int64]:
+        """For each ordinal a 64-bit name that does not depend on where the definition starts.
+
+        Epoch seconds of a window's start, or a hash of a static key: the state store finds partitions by it.
+        """
+
+    @abstractmethod
+    def signature(self) -> str:
+        """What makes two definitions slice data the same way, for instance `daily America/New_York`; bounds left out."""
+
+    def at(self, now: dt.datetime) -> PartitionsDefinition:  # noqa: ARG002 - most definitions do not depend on time
+        """The definition as of an instant: an open-ended one closed at the last window that has ended."""
+        return self
+
+    def keys(self) -> Iterator[str | None]:
+        """All keys in order."""
+        return (self.key(ordinal) for ordinal in range(len(self)))
+
+    def all(self) -> PartitionSet:
+        """The set of all partitions."""
+        return PartitionSet(self, BitMap(range(len(self))))
+
+    def none(self) -> PartitionSet:
+        """The empty set."""
+        return PartitionSet(self, BitMap())
+
+    def subset(self, keys: Iterable[str | None]) -> PartitionSet:
+        """The set of the given keys; raises as `ordinal` does."""
+        return PartitionSet(self, BitMap([self.ordinal(key) for key in keys]))
+
+    def _not_found(self, key: str | None, near: Sequence[str], why: str) -> NotFoundError:
+        close = difflib.get_close_matches(key or "", near, n=3)
+        nearest = f"; nearest: {', '.join(close)}" if close else ""
+        return NotFoundError(
+            "partition-not-found",
+            f"there is no partition {key!r}.",
+            why=why + nearest + ".",
+            do="choose a key of the definition; `assetline show KEY` prints its bounds.",
+        )
+
+
+class Unpartitioned(PartitionsDefinition):
+    """One partition without a key, so that assets with and without partitions are handled alike."""
+
+    kind = "none"
+
+    def __len__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unpartitioned)
+
+    def __hash__(self) -> int:
+        return hash("Unpartitioned")
+
+    def __repr__(self) -> str:
+        return "UNPARTITIONED"
+
+    def key(self, ordinal: int) -> None:  # noqa: ARG002 - there is one
+        """None."""
+
+    def ordinal(self, key: str | None) -> int:
+        """0 for None."""
+        if key is None:
+            return 0
+        raise self._not_found(key, (), "the asset has no partitions")
+
+    def positions(self) -> npt.NDArray[np.int64]:
+        """One zero."""
+        import numpy as np
+
+        return np.zeros(1, dtype=np.int64)
+
+    def signature(self) -> str:
+        """`none`."""
+        return "none"
+
+
+UNPARTITIONED = Unpartitioned()
+
+
+class PartitionSet:
+    """Some partitions of one definition, in the definition's order."""
+
+    __slots__ = ("_bits", "definition")
+
+    def __init__(self, definition: PartitionsDefinition, bits: BitMap) -> None:
+        self.definition = definition
+        self._bits = bits
+
+    @property
+    def bits(self) -> BitMap:
+        """The ordinals; not to be changed in place."""
+        return self._bits
+
+    def ordinals(self) -> Iterator[int]:
+        """Ordinals, ascending."""
+        return iter(self._bits)
+
+    def keys(self) -> list[str | None]:
+        """Keys, in the definition's order."""
+        key = self.definition.key
+        return [key(ordinal) for ordinal in self._bits]
+
+    def to_array(self) -> npt.NDArray[np.int64]:
+        """Ordinals as an array, ascending."""
+        import numpy as np
+
+        return np.frombuffer(self._bits.to_array(), dtype=np.uint32).astype(np.int64) if self._bits else np.zeros(0, np.int64)
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Maximal runs of neighbours as half-open (first, last + 1)."""
+        found: list[tuple[int, int]] = []
+        bits = self._bits
+        position = 0
+        while position < len(bits):
+            first = bits[position]
+            low, high = position, len(bits) - 1
+            while low < high:  # the run ends where value - rank leaves the constant
+                middle = (low + high + 1) // 2
+                if bits[middle] - middle == first - position:
+                    low = middle
+                else:
+                    high = middle - 1
+            found.append((first, bits[low] + 1))
+            position = low + 1
+        return found
+
+    def __len__(self) -> int:
+        return len(self._bits)
+
+    def __bool__(self) -> bool:
+        return bool(self._bits)
+
+    def __contains__(self, ordinal: int) -> bool:
+        return ordinal in self._bits
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PartitionSet):
+            return NotImplemented
+        return self.definition == other.definition and self._bits == other._bits
+
+    def __hash__(self) -> int:
+        return hash((self.definition, bytes(self._bits.serialize())))
+
+    def __or__(self, other: PartitionSet) -> PartitionSet:
+        return PartitionSet(self.definition, self._bits | self._same(other))
+
+    def __and__(self, other: PartitionSet) -> PartitionSet:
+        return PartitionSet(self.definition, self._bits & self._same(other))
+
+    def __sub__(self, other: PartitionSet) -> PartitionSet:
+        return PartitionSet(self.definition, self._bits - self._same(other))
+
+    def _same(self, other: PartitionSet) -> BitMap:
+        if other.definition != self.definition:
+            raise ValueError("sets of different partition definitions cannot be combined")
+        return other._bits
+
+    def __str__(self) -> str:
+        """Ranges with both ends in, as the command line takes them: `2013-01-01..2013-01-31,2013-02-03`."""
+        key = self.definition.key
+        return ",".join(
+            str(key(first)) if last - first == 1 else f"{key(first)}..{key(last - 1)}"
+            for first, last in self.spans()
+        )
+
+    def __repr__(self) -> str:
+        return f"PartitionSet({len(self)} of {len(self.definition)} {self.definition.kind}: {self!s:.80})"

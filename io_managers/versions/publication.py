@@ -1,0 +1,135 @@
+"""The record that makes a version current: what it holds, its bytes, its proof of being whole."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+RECORD_FORMAT = 1
+
+PublicationKind = Literal["publish", "rollback", "drop"]
+
+
+class TornRecordError(Exception):
+    """The bytes are not a whole record: an aborted or damaged write, never current."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One immutable data file: path below the root, bytes, and the hex XXH3-128 of its content."""
+
+    path: str
+    size_bytes: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputUse:
+    """What a version was computed from, for one input.
+
+    Attributes:
+        asset: Key of the upstream asset.
+        fingerprint: 16 hex digits over exactly the partitions and columns that were read.
+        partitions: Partition key and version number of each partition read, in partition order.
+    """
+
+    asset: str
+    fingerprint: str
+    partitions: tuple[tuple[str | None, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRecord:
+    """The outcome of one check on the staged data; `status` is passed, failed, warned or error."""
+
+    check: str
+    status: str
+    severity: str
+    observed: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One version of one asset partition, as its record in the log says.
+
+    Attributes:
+        seq: The version number, 1 upward; the highest valid one is current.
+        commit_id: The same for every retry of one logical commit, so that a lost answer can be settled.
+        previous: `self_hash` of the record before, "" for the first: the chain.
+        published_at: ISO 8601 in UTC; for people, never used to order.
+        columns: Column name to Arrow type text, in order; empty for what is not a table.
+        column_hashes: Column name to 16 hex digits of its content.
+        data_version: 32 hex digits of the content (of the columns for a table, else of the bytes).
+    """
+
+    asset: str
+    partition: str | None
+    seq: int
+    kind: PublicationKind
+    commit_id: str
+    attempt_id: str
+    run_id: str
+    published_at: str
+    io_manager: str
+    files: tuple[StoredFile, ...]
+    rows: int | None
+    columns: dict[str, str]
+    column_hashes: dict[str, str]
+    data_version: str
+    code_version: str
+    config_version: str
+    inputs: dict[str, InputUse] = field(default_factory=dict)
+    checks: tuple[CheckRecord, ...] = ()
+    previous: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all data files."""
+        return sum(file.size_bytes for file in self.files)
+
+    def to_bytes(self) -> bytes:
+        """The record as stored: canonical JSON with its own hash in the last field."""
+        body = asdict(self)
+        body["format"] = RECORD_FORMAT
+        text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+        return f'{text[:-1]},"self":"{_digest(text)}"}}'.encode()
+
+    @property
+    def self_hash(self) -> str:
+        """The hash that the record ends with, and that the next record names as `previous`."""
+        return self.to_bytes()[-66:-2].decode()
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> "Publication":
+        """Parse a stored record.
+
+        Raises:
+            TornRecordError: The bytes are truncated, changed, or of an unknown format.
+        """
+        try:
+            text = raw.decode()
+            head, marker, tail = text.rpartition(',"self":"')
+            if not marker or tail[64:] != '"}' or _digest(head + "}") != tail[:64]:
+                raise TornRecordError("the record's hash does not match its content")
+            body = json.loads(head + "}")
+            if body.pop("format") != RECORD_FORMAT:
+                raise TornRecordError("the record is of an unknown format")
+        except (UnicodeDecodeError, ValueError, KeyError) as error:
+            raise TornRecordError(str(error)) from error
+        body["files"] = tuple(StoredFile(**file) for file in body["files"])
+        body["checks"] = tuple(CheckRecord(**check) for check in body["checks"])
+        body["inputs"] = {
+            name: InputUse(
+                use["asset"], use["fingerprint"], tuple((key, seq) for key, seq in use["partitions"])
+            )
+            for name, use in body["inputs"].items()
+        }
+        return cls(**body)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
