@@ -1,20 +1,20 @@
 """Every error of assetline, by what its reader does about it.
 
-    AssetlineError
-    |-- DefinitionError   (also ValueError) fix the project's code
-    |-- ConfigError       (also ValueError) fix the configuration
-    |-- SelectionError    (also ValueError) fix the command
-    |-- NotFoundError     (also LookupError)
-    |-- PlanError         asked for the impossible
-    |-- ConflictError     somebody else was first; plan again
-    |-- StorageError      the environment failed; retryable says whether trying again can help
-    |-- StateError        the state database failed; it is a cache and can be rebuilt
-    |-- FormatError       (also TypeError) a value cannot be stored or read as asked
-    |-- CheckFailedError  the data is wrong
-    |-- UserCodeError     the asset's function raised
-    |-- WorkerLostError   the process that ran the step died
-    |-- PluginError       an entry point is broken
-    `-- InternalError     our bug
+AssetlineError
+|-- DefinitionError   (also ValueError) fix the project's code
+|-- ConfigError       (also ValueError) fix the configuration
+|-- SelectionError    (also ValueError) fix the command
+|-- NotFoundError     (also LookupError)
+|-- PlanError         asked for the impossible
+|-- ConflictError     somebody else was first; plan again
+|-- StorageError      the environment failed; retryable says whether trying again can help
+|-- StateError        the state database failed; it is a cache and can be rebuilt
+|-- FormatError       (also TypeError) a value cannot be stored or read as asked
+|-- CheckFailedError  the data is wrong
+|-- UserCodeError     the asset's function raised
+|-- WorkerLostError   the process that ran the step died
+|-- PluginError       an entry point is broken
+`-- InternalError     our bug
 """
 
 from io_managers.errors import AssetlineError, ConflictError, FormatError, NotFoundError, StorageError

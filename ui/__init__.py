@@ -1,1 +1,1 @@
-
+"""The faces of assetline: the command line, and the read models that every face shows."""

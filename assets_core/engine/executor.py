@@ -6,22 +6,10 @@ Everything here is a small picklable value: a step travels as names and version 
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from io_managers.versions.publication import Publication
+from io_managers.versions.publication import InputUse, Publication
 
 OutcomeState = Literal["succeeded", "unchanged", "failed", "blocked", "superseded", "lost", "cancelled"]
 CheckStatus = Literal["passed", "failed", "warned", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedInput:
-    """The versions one parameter reads: `partitions` holds (partition key, version number) in partition order.
-
-    `fingerprint` is over exactly these versions, 16 hex digits.
-    """
-
-    asset: str
-    fingerprint: str
-    partitions: tuple[tuple[str | None, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +22,7 @@ class StepTask:
         partition: Partition key, None for an asset without partitions.
         base: Version number that was current when the step began; the publication will be `base + 1`.
         base_hash: `self_hash` of the record of `base`, "" when there is none.
+        inputs: For each parameter the versions it reads, resolved when the run began.
         timeout_s: Seconds the asset's function may take, None for no bound.
     """
 
@@ -46,7 +35,7 @@ class StepTask:
     base_hash: str
     code_version: str
     config_version: str
-    inputs: dict[str, ResolvedInput]
+    inputs: dict[str, InputUse]
     timeout_s: float | None = None
 
 

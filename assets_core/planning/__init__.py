@@ -1,1 +1,1 @@
-
+"""Deciding what to run: versions, fingerprints, staleness, plans."""

@@ -37,10 +37,12 @@ class Plan:
     Attributes:
         groups: In topological order of their assets; within an asset disjoint.
         fresh: Asset partitions that were asked for and need no work.
+        waiting: Asset partitions that were asked for and are held back by a quality gate until something changes.
     """
 
     groups: tuple[PlannedGroup, ...]
     fresh: int
+    waiting: tuple[PlannedGroup, ...] = ()
 
     @property
     def n_steps(self) -> int:
@@ -49,8 +51,8 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """Asset partitions that were asked for: those that will run and the fresh ones."""
-        return self.n_steps + self.fresh
+        """Asset partitions that were asked for: those that will run, the fresh ones and those that wait."""
+        return self.n_steps + self.fresh + sum(len(group.partitions) for group in self.waiting)
 
     def partitions(self, asset: str) -> PartitionSet | None:
         """All planned partitions of one asset, None when there are none."""
@@ -68,9 +70,13 @@ class Plan:
             end = start
             while end < len(groups) and groups[end].asset == groups[start].asset:
                 end += 1
-            ordered = sorted(
-                (ordinal, group) for group in groups[start:end] for ordinal in group.partitions.ordinals()
-            ) if end - start > 1 else [(o, groups[start]) for o in groups[start].partitions.ordinals()]
+            ordered = (
+                sorted(
+                    (ordinal, group) for group in groups[start:end] for ordinal in group.partitions.ordinals()
+                )
+                if end - start > 1
+                else [(o, groups[start]) for o in groups[start].partitions.ordinals()]
+            )
             for ordinal, group in ordered:
                 yield PlannedStep(
                     group.asset, group.partitions.definition.key(ordinal), group.reason, group.detail

@@ -1,1 +1,1 @@
-
+"""A user's project in its environment: validated definitions, their graph, selections, configuration."""

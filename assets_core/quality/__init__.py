@@ -1,1 +1,1 @@
-
+"""Judging data before anyone can read it: contracts and checks on staged values."""

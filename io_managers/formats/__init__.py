@@ -1,1 +1,1 @@
-
+"""Formats: values into files and back, one module for each kind of value."""

@@ -4,6 +4,7 @@ Paths are relative to the store's root, separated by `/`, and built only from se
 `io_managers.keys` and fixed names. A store is safe to use from several threads.
 """
 
+import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class Storage(Protocol):
         """Every object below the folder `prefix` (recursive), sorted by path; nothing when there is none."""
         ...
 
-    def list_names(self, folder: str) -> list[str]:
+    def list_names(self, folder: str) -> builtins.list[str]:
         """Sorted names of the objects and folders directly in a folder; empty when it does not exist."""
         ...
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -56,11 +57,12 @@ class Publication:
     Attributes:
         seq: The version number, 1 upward; the highest valid one is current.
         commit_id: The same for every retry of one logical commit, so that a lost answer can be settled.
-        previous: `self_hash` of the record before, "" for the first: the chain.
+        previous: `self_hash` of the valid record before, "" for the first: the chain.
         published_at: ISO 8601 in UTC; for people, never used to order.
         columns: Column name to Arrow type text, in order; empty for what is not a table.
         column_hashes: Column name to 16 hex digits of its content.
         data_version: 32 hex digits of the content (of the columns for a table, else of the bytes).
+        self_hash: SHA-256 of the record's canonical text, "" until it is sealed or read.
     """
 
     asset: str
@@ -83,23 +85,48 @@ class Publication:
     checks: tuple[CheckRecord, ...] = ()
     previous: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    self_hash: str = ""
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all data files."""
         return sum(file.size_bytes for file in self.files)
 
-    def to_bytes(self) -> bytes:
-        """The record as stored: canonical JSON with its own hash in the last field."""
-        body = asdict(self)
-        body["format"] = RECORD_FORMAT
-        text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-        return f'{text[:-1]},"self":"{_digest(text)}"}}'.encode()
+    def seal(self) -> tuple["Publication", bytes]:
+        """The record with `self_hash` set, and the bytes to store: canonical JSON that ends with that hash."""
+        text = json.dumps(self._body(), separators=(",", ":"), ensure_ascii=False)
+        digest = _digest(text)
+        sealed = copy(self)
+        object.__setattr__(sealed, "self_hash", digest)
+        return sealed, f'{text[:-1]},"self":"{digest}"}}'.encode("utf-8", "surrogatepass")
 
-    @property
-    def self_hash(self) -> str:
-        """The hash that the record ends with, and that the next record names as `previous`."""
-        return self.to_bytes()[-66:-2].decode()
+    def _body(self) -> dict[str, Any]:
+        return {
+            "format": RECORD_FORMAT,
+            "asset": self.asset,
+            "partition": self.partition,
+            "seq": self.seq,
+            "kind": self.kind,
+            "commit_id": self.commit_id,
+            "attempt_id": self.attempt_id,
+            "run_id": self.run_id,
+            "published_at": self.published_at,
+            "io_manager": self.io_manager,
+            "files": [[file.path, file.size_bytes, file.hash] for file in self.files],
+            "rows": self.rows,
+            "columns": self.columns,
+            "column_hashes": self.column_hashes,
+            "data_version": self.data_version,
+            "code_version": self.code_version,
+            "config_version": self.config_version,
+            "inputs": {
+                name: {"asset": use.asset, "fingerprint": use.fingerprint, "partitions": use.partitions}
+                for name, use in self.inputs.items()
+            },
+            "checks": [asdict(check) for check in self.checks],
+            "previous": self.previous,
+            "metadata": self.metadata,
+        }
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "Publication":
@@ -109,7 +136,7 @@ class Publication:
             TornRecordError: The bytes are truncated, changed, or of an unknown format.
         """
         try:
-            text = raw.decode()
+            text = raw.decode("utf-8", "surrogatepass")
             head, marker, tail = text.rpartition(',"self":"')
             if not marker or tail[64:] != '"}' or _digest(head + "}") != tail[:64]:
                 raise TornRecordError("the record's hash does not match its content")
@@ -118,7 +145,7 @@ class Publication:
                 raise TornRecordError("the record is of an unknown format")
         except (UnicodeDecodeError, ValueError, KeyError) as error:
             raise TornRecordError(str(error)) from error
-        body["files"] = tuple(StoredFile(**file) for file in body["files"])
+        body["files"] = tuple(StoredFile(*file) for file in body["files"])
         body["checks"] = tuple(CheckRecord(**check) for check in body["checks"])
         body["inputs"] = {
             name: InputUse(
@@ -126,10 +153,8 @@ class Publication:
             )
             for name, use in body["inputs"].items()
         }
-        return cls(**body)
+        return cls(**body, self_hash=tail[:64])
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,1 +1,1 @@
-
+"""The command `assetline`: one file a group of commands, each imported only when it is called."""

@@ -6,7 +6,6 @@ union, difference and mapping cost what the runs cost, not what the members cost
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+
+#: Words that mean partitions by their state or place where a selection of partitions is written.
+SELECTION_WORDS = ("latest", "all", "missing", "stale", "failed")
 
 
 class PartitionsDefinition(ABC):
@@ -57,11 +59,32 @@ class PartitionsDefinition(ABC):
 
     @abstractmethod
     def signature(self) -> str:
-        """What makes two definitions slice data the same way, for instance `daily America/New_York`; bounds left out."""
+        """What makes two definitions slice data alike, bounds left out: for instance `daily America/New_York`."""
 
-    def at(self, now: dt.datetime) -> PartitionsDefinition:  # noqa: ARG002 - most definitions do not depend on time
+    def at(self, now: dt.datetime) -> PartitionsDefinition:
         """The definition as of an instant: an open-ended one closed at the last window that has ended."""
         return self
+
+    def bounds(self) -> str:
+        """The first and the last key, for people."""
+        n = len(self)
+        if n == 0:
+            return f"there are no {self.kind} partitions yet"
+        return f"the {n:,} {self.kind} partitions run from {self.key(0)!r} to {self.key(n - 1)!r}"
+
+    def format_key(self, key: str | None) -> str:
+        """A key as `parse_partitions` takes it, with an escape where it would mean something else."""
+        return str(key)
+
+    def format_runs(self, runs: Sequence[tuple[int, int]]) -> str:
+        """Half-open runs of ordinals as `parse_partitions` takes them: ranges with both ends in."""
+        name = self.format_key
+        return ",".join(
+            name(self.key(first))
+            if last - first == 1
+            else f"{name(self.key(first))}..{name(self.key(last - 1))}"
+            for first, last in runs
+        )
 
     def keys(self) -> Iterator[str | None]:
         """All keys in order."""
@@ -79,15 +102,23 @@ class PartitionsDefinition(ABC):
         """The set of the given keys; raises as `ordinal` does."""
         return PartitionSet(self, BitMap([self.ordinal(key) for key in keys]))
 
-    def _not_found(self, key: str | None, near: Sequence[str], why: str) -> NotFoundError:
-        close = difflib.get_close_matches(key or "", near, n=3)
-        nearest = f"; nearest: {', '.join(close)}" if close else ""
+    def __bool__(self) -> bool:
+        """True, also without any partition: a definition is asked for its presence, not for its length."""
+        return True
+
+    def _not_found(self, key: str | None, nearest: Sequence[str | None], why: str) -> NotFoundError:
+        near = f"; nearest: {', '.join(map(repr, nearest))}" if nearest else ""
         return NotFoundError(
             "partition-not-found",
-            f"there is no partition {key!r}.",
-            why=why + nearest + ".",
+            f"there is no partition {_shorten(key)}.",
+            why=f"{why}{near}.",
             do="choose a key of the definition; `assetline show KEY` prints its bounds.",
         )
+
+
+def _shorten(key: str | None) -> str:
+    text = repr(key)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class Unpartitioned(PartitionsDefinition):
@@ -107,7 +138,7 @@ class Unpartitioned(PartitionsDefinition):
     def __repr__(self) -> str:
         return "UNPARTITIONED"
 
-    def key(self, ordinal: int) -> None:  # noqa: ARG002 - there is one
+    def key(self, ordinal: int) -> None:
         """None."""
 
     def ordinal(self, key: str | None) -> int:
@@ -125,6 +156,14 @@ class Unpartitioned(PartitionsDefinition):
     def signature(self) -> str:
         """`none`."""
         return "none"
+
+    def bounds(self) -> str:
+        """That there are none."""
+        return "the asset has no partitions"
+
+    def format_runs(self, runs: Sequence[tuple[int, int]]) -> str:
+        """`all` for the one there is."""
+        return "all" if runs else ""
 
 
 UNPARTITIONED = Unpartitioned()
@@ -155,27 +194,18 @@ class PartitionSet:
 
     def to_array(self) -> npt.NDArray[np.int64]:
         """Ordinals as an array, ascending."""
-        import numpy as np
-
-        return np.frombuffer(self._bits.to_array(), dtype=np.uint32).astype(np.int64) if self._bits else np.zeros(0, np.int64)
+        return _to_array(self._bits)
 
     def spans(self) -> list[tuple[int, int]]:
         """Maximal runs of neighbours as half-open (first, last + 1)."""
-        found: list[tuple[int, int]] = []
+        bits = self._bits  # set operations find the ends of all runs at once, in C
+        firsts, lasts = bits - bits.shift(1), bits - bits.shift(-1)
+        return [(first, last + 1) for first, last in zip(firsts, lasts, strict=True)]
+
+    def run_bounds(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The same runs as two arrays: firsts, and lasts + 1."""
         bits = self._bits
-        position = 0
-        while position < len(bits):
-            first = bits[position]
-            low, high = position, len(bits) - 1
-            while low < high:  # the run ends where value - rank leaves the constant
-                middle = (low + high + 1) // 2
-                if bits[middle] - middle == first - position:
-                    low = middle
-                else:
-                    high = middle - 1
-            found.append((first, bits[low] + 1))
-            position = low + 1
-        return found
+        return _to_array(bits - bits.shift(1)), _to_array(bits - bits.shift(-1)) + 1
 
     def __len__(self) -> int:
         return len(self._bits)
@@ -210,11 +240,13 @@ class PartitionSet:
 
     def __str__(self) -> str:
         """Ranges with both ends in, as the command line takes them: `2013-01-01..2013-01-31,2013-02-03`."""
-        key = self.definition.key
-        return ",".join(
-            str(key(first)) if last - first == 1 else f"{key(first)}..{key(last - 1)}"
-            for first, last in self.spans()
-        )
+        return self.definition.format_runs(self.spans())
 
     def __repr__(self) -> str:
         return f"PartitionSet({len(self)} of {len(self.definition)} {self.definition.kind}: {self!s:.80})"
+
+
+def _to_array(bits: BitMap) -> npt.NDArray[np.int64]:
+    import numpy as np
+
+    return np.frombuffer(bits.to_array(), dtype=np.uint32).astype(np.int64) if bits else np.zeros(0, np.int64)

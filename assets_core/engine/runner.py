@@ -1,0 +1,316 @@
+"""The shell around the pure machine: feeds it with events, carries out its commands, and records what happened.
+
+Runner.run -> machine.start -> [_carry_out -> executor.poll -> _take -> machine.on]* -> RunSummary
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Protocol
+
+from assets_core.engine.executor import StepError, StepLog, StepOutcome, StepStarted, StepTask
+from assets_core.engine.machine import (
+    TRANSITIONS,
+    CancelRequested,
+    CancelStep,
+    FinishRun,
+    RunMachine,
+    StartStep,
+    StepEnded,
+    TimePassed,
+    WakeAt,
+)
+from assets_core.engine.schedule import RunSchedule
+from assets_core.errors import AssetlineError
+from assets_core.state.rows import Checked, Published, StepChanged
+
+if TYPE_CHECKING:
+    from assets_core.engine.executor import Executor, Report
+    from assets_core.engine.machine import Command
+    from assets_core.engine.run_log import RunLog
+    from assets_core.planning.plan import PlannedStep
+    from assets_core.planning.snapshot import Snapshot
+    from assets_core.state.rows import Change
+    from assets_core.state.store import StateStore
+    from io_managers.versions.publication import InputUse
+
+_FLUSH_EVERY_S = 0.02
+_FLUSH_EVERY_CHANGES = 256
+_POLL_S = 0.25
+
+
+@dataclass(frozen=True)
+class StepFailure:
+    """A step that did not end well, for people and for `RunResult.failures`."""
+
+    asset: str
+    partition: str | None
+    state: str
+    error: StepError | None
+    checks: tuple[object, ...] = ()
+
+
+@dataclass
+class RunSummary:
+    """How a run ended: `status` is succeeded, failed, blocked or cancelled; `counts` has every final step state."""
+
+    status: str
+    counts: dict[str, int]
+    failures: list[StepFailure] = field(default_factory=list)
+
+
+class StepObserver(Protocol):
+    """Is told of every report as it arrives."""
+
+    def report(self, step: PlannedStep, report: Report) -> None:
+        """One step started, logged or ended."""
+        ...
+
+
+class Runner:
+    """Runs one schedule on one executor."""
+
+    def __init__(
+        self,
+        run_id: str,
+        schedule: RunSchedule,
+        snapshot: Snapshot,
+        executor: Executor,
+        state: StateStore,
+        log: RunLog,
+        *,
+        keep_going: bool,
+        observer: StepObserver | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._run_id = run_id
+        self._schedule = schedule
+        self._snapshot = snapshot
+        self._executor = executor
+        self._state = state
+        self._log = log
+        self._observer = observer
+        self._clock = clock
+        self._machine = RunMachine(
+            schedule.graph,
+            policies=schedule.policies,
+            policy_of=schedule.policy_of,
+            capacity=executor.capacity,
+            keep_going=keep_going,
+            rng=random.Random(run_id),
+        )
+        self._resolved: dict[int, dict[str, InputUse]] = {}
+        self._ended: list[tuple[int, int, StepOutcome]] = []
+        self._changes: list[Change] = []
+        self._flushed_at = clock()
+        self._wake_at: float | None = None
+        self._status: str | None = None
+        self._interrupts = 0
+        self._failures: list[StepFailure] = []
+
+    def run(self) -> RunSummary:
+        """Run every step to its end; Ctrl-C stops cleanly, a second one at once."""
+        with self._interruptible():
+            self._carry_out(self._machine.start(self._clock()))
+            while self._status is None:
+                self._turn()
+        self._skip_the_rest()
+        self._flush()
+        self._log.close()
+        return RunSummary(self._status, self._machine.counts(), self._failures)
+
+    def _turn(self) -> None:
+        interrupts = self._interrupts
+        if interrupts:
+            self._interrupts = 0
+            self._carry_out(self._machine.on(CancelRequested(kill=interrupts > 1), self._clock()))
+        settled, self._ended = self._ended, []
+        for step, attempt, outcome in settled:
+            self._end(step, attempt, outcome)
+        if settled:
+            return
+        timeout = _POLL_S if self._wake_at is None else max(0.0, min(_POLL_S, self._wake_at - self._clock()))
+        for report in self._executor.poll(timeout):
+            self._take(report)
+        now = self._clock()
+        if self._wake_at is not None and now >= self._wake_at:
+            self._wake_at = None
+            self._carry_out(self._machine.on(TimePassed(), now))
+        if len(self._changes) >= _FLUSH_EVERY_CHANGES or now - self._flushed_at > _FLUSH_EVERY_S:
+            self._flush()
+
+    def _carry_out(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            match command:
+                case StartStep(step, attempt):
+                    self._start(step, attempt)
+                case CancelStep(step, attempt):
+                    self._executor.cancel(step, attempt)
+                case WakeAt(at):
+                    self._wake_at = at
+                case FinishRun(status):
+                    self._status = status
+
+    def _start(self, step: int, attempt: int) -> None:
+        """Resolve a step's inputs and hand it to a worker, unless they turn out to be what they were."""
+        key, ordinal = self._schedule.asset_of(step), self._schedule.ordinal_of(step)
+        snapshot = self._snapshot
+        state = snapshot.state(key)
+        resolved = snapshot.resolve(key, ordinal)
+        if self._schedule.reason_of(step) == "input_changed" and snapshot.is_current(key, ordinal, resolved):
+            self._ended.append((step, attempt, StepOutcome(step, attempt, "unchanged")))
+            return
+        self._resolved[step] = resolved
+        versions = snapshot.versions(key)
+        task = StepTask(
+            self._run_id,
+            step,
+            attempt,
+            key,
+            snapshot.space(key).key(ordinal),
+            int(state.taken[ordinal]),
+            state.hash_of_record(ordinal),
+            versions.code,
+            versions.config,
+            resolved,
+            snapshot.asset(key).timeout_s,
+        )
+        try:
+            self._executor.submit(task)
+        except AssetlineError as error:
+            failure = StepError(type(error).__name__, error.code, str(error), retryable=False)
+            self._ended.append((step, attempt, StepOutcome(step, attempt, "failed", error=failure)))
+
+    def _take(self, report: Report) -> None:
+        if self._observer is not None and not isinstance(report, StepOutcome):
+            self._observer.report(self._schedule.planned(report.step), report)
+        match report:
+            case StepStarted():
+                pass
+            case StepLog():
+                self._log.add(self._schedule.planned(report.step), report)
+            case StepOutcome(step, attempt):
+                self._end(step, attempt, report)
+
+    def _end(self, step: int, attempt: int, outcome: StepOutcome) -> None:
+        if self._is_over(step) or self._machine.attempt(step) != attempt:
+            return
+        schedule = self._schedule
+        key, ordinal = schedule.asset_of(step), schedule.ordinal_of(step)
+        now = time.time()
+        state = self._snapshot.state(key)
+        position = schedule.position_of(step)
+        if outcome.publication is not None and outcome.publication.seq > int(state.taken[ordinal]):
+            state.publish(ordinal, outcome.publication, now)
+            self._changes.append(Published(self._run_id, position, outcome.publication))
+        resolved = self._resolved.pop(step, None)
+        self._carry_out(
+            self._machine.on(
+                StepEnded(step, attempt, outcome.state, outcome.error is None or outcome.error.retryable),
+                self._clock(),
+            )
+        )
+        if not self._is_over(step) and resolved is not None:
+            self._resolved[step] = resolved
+        planned = schedule.planned(step)
+        basis = 0
+        if outcome.state in ("failed", "blocked", "lost", "superseded"):
+            basis = self._snapshot.basis(key, resolved) if resolved is not None else 0
+            if outcome.error is not None:
+                self._log.add_error(planned, attempt, outcome.error)
+            if self._is_over(step):
+                self._failures.append(
+                    StepFailure(key, planned.partition, outcome.state, outcome.error, outcome.checks)
+                )
+        self._changes.append(
+            StepChanged(
+                run_id=self._run_id,
+                step=step,
+                asset=key,
+                partition=planned.partition,
+                position=position,
+                state=outcome.state if self._is_over(step) else "retrying",
+                attempt=attempt,
+                reason=planned.reason,
+                at=now,
+                duration_s=outcome.duration_s,
+                cpu_s=outcome.cpu_s,
+                basis=basis,
+                error_code=outcome.error.code if outcome.error else "",
+                error_message=outcome.error.message if outcome.error else "",
+            )
+        )
+        self._changes += [
+            Checked(
+                run_id=self._run_id,
+                asset=key,
+                partition=planned.partition,
+                position=position,
+                check=item.check,
+                status=item.status,
+                severity=item.severity,
+                observed=item.observed,
+                expected=item.expected,
+                at=now,
+                sample=item.sample,
+            )
+            for item in outcome.checks
+        ]
+        if self._observer is not None:
+            self._observer.report(planned, outcome)
+
+    def _is_over(self, step: int) -> bool:
+        return self._machine.state(step) not in TRANSITIONS
+
+    def _skip_the_rest(self) -> None:
+        """Record the steps that ended without being tried."""
+        now = time.time()
+        for state, step in [(s, n) for s in ("skipped", "cancelled") for n in self._machine.steps_in(s)]:
+            if not self._machine.attempt(step):
+                planned = self._schedule.planned(step)
+                self._changes.append(
+                    StepChanged(
+                        run_id=self._run_id,
+                        step=step,
+                        asset=planned.asset,
+                        partition=planned.partition,
+                        position=self._schedule.position_of(step),
+                        state=state,
+                        attempt=0,
+                        reason=planned.reason,
+                        at=now,
+                    )
+                )
+
+    def _flush(self) -> None:
+        if self._changes:
+            changes, self._changes = self._changes, []
+            self._state.record(changes)
+        self._log.flush()
+        self._flushed_at = self._clock()
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Turn Ctrl-C and SIGTERM into a request to cancel, in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def request(_number: int, _frame: FrameType | None) -> None:
+            self._interrupts += 1
+            if self._interrupts > 2:
+                raise KeyboardInterrupt
+
+        previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)

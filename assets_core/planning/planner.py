@@ -1,0 +1,248 @@
+"""Deciding what has to run: vectorised over the partitions of each asset, upstream before downstream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pyroaring import BitMap
+
+from assets_core.definition.partitions.base import PartitionSet
+from assets_core.errors import PlanError
+from assets_core.planning.asset_state import BLOCKED, FAILED, AssetState
+from assets_core.planning.plan import Plan, PlannedGroup, Reason
+from io_managers.keys import format_asset_partition
+
+if TYPE_CHECKING:
+    from assets_core.definition.asset import Asset, Input
+    from assets_core.planning.snapshot import Snapshot
+
+Mask = npt.NDArray[np.bool_]
+MissingInputs = Literal["refuse", "wait_for_gates", "wait"]
+
+
+class Planner:
+    """Plans one request on one snapshot.
+
+    Attributes:
+        planned: For each asset decided so far, a mask over its ordinals of what will run.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, *, force: bool = False, missing_inputs: MissingInputs = "wait_for_gates"
+    ) -> None:
+        """Prepare a planner.
+
+        Args:
+            snapshot: What is published and what is defined.
+            force: Run what was asked for even when it is fresh.
+            missing_inputs: What becomes of a partition with an input that is neither published nor planned: an error;
+                an error unless a gate blocked the input, for which it waits; or it waits in any case.
+        """
+        self._snapshot = snapshot
+        self._force = force
+        self._missing_inputs = missing_inputs
+        self.planned: dict[str, Mask] = {}
+        self._waiting: dict[str, Mask] = {}
+
+    def plan(self, requested: Mapping[str, PartitionSet], forced: frozenset[str] | None = None) -> Plan:
+        """Decide for every requested asset partition whether it runs, and why.
+
+        Args:
+            requested: Partitions by asset; assets may come in any order.
+            forced: With `force`, the assets it applies to; None for all requested.
+
+        Raises:
+            PlanError: `input-not-materialized`: an input is neither published nor planned.
+        """
+        groups: list[PlannedGroup] = []
+        waiting: list[PlannedGroup] = []
+        fresh = 0
+        for key in self._snapshot.project.graph.order:
+            wanted = requested.get(key)
+            if wanted is None or not wanted or self._snapshot.asset(key).function is None:
+                continue
+            asked = np.zeros(len(wanted.definition), np.bool_)
+            asked[wanted.to_array()] = True
+            force = self._force and (forced is None or key in forced)
+            own = self._decide(key, asked, force=force)
+            held_back = self._hold_back(key, asked, own, force=force)
+            running = np.zeros(len(asked), np.bool_)
+            for reason, detail, mask in own:
+                left = mask & ~held_back
+                running |= left
+                if left.any():
+                    groups.append(PlannedGroup(key, _as_set(wanted, left), reason, detail))
+            if held_back.any():
+                waiting.append(
+                    PlannedGroup(key, _as_set(wanted, held_back), "failed", self._why_waiting(key, held_back))
+                )
+            self.planned[key] = running
+            self._waiting[key] = held_back
+            fresh += int(np.count_nonzero(asked & ~running & ~held_back))
+        return Plan(tuple(groups), fresh, tuple(waiting))
+
+    def _decide(self, key: str, asked: Mask, *, force: bool) -> list[tuple[Reason, str, Mask]]:
+        """Disjoint masks of what is not fresh, by reason."""
+        snapshot, state = self._snapshot, self._snapshot.state(key)
+        versions = snapshot.versions(key)
+        rest = asked.copy()
+        found: list[tuple[Reason, str, Mask]] = []
+
+        def take(reason: Reason, detail: str, mask: Mask) -> None:
+            nonlocal rest
+            hit = rest & mask
+            if hit.any():
+                found.append((reason, detail, hit))
+                rest = rest & ~hit
+
+        if force:
+            take("forced", "asked for with --force", asked)
+            return found
+        rest &= ~state.held
+        missing = state.seq == 0
+        take("failed", "the last try failed", missing & (state.outcome == FAILED))
+        take("missing", "never materialized", missing & (state.taken == 0))
+        take("missing", "the last version was dropped", missing)
+        take("code_changed", "the code changed", state.code != np.uint64(int(versions.code, 16)))
+        take(
+            "config_changed", "the configuration changed", state.config != np.uint64(int(versions.config, 16))
+        )
+        for item in snapshot.asset(key).inputs:
+            take("input_changed", f"{item.asset} will be recomputed", self._will_change(key, item))
+            recorded = state.inputs.get(item.parameter)
+            changed = (
+                np.ones(len(rest), np.bool_)
+                if recorded is None
+                else recorded != snapshot.fingerprints(key, item)
+            )
+            take("input_changed", f"{item.asset} changed", changed)
+        return found
+
+    def _will_change(self, key: str, item: Input) -> Mask:
+        """Partitions of which an upstream partition is planned."""
+        spans = self._snapshot.spans(key, item)
+        planned = self.planned.get(item.asset)
+        if planned is None or not planned.any():
+            return np.zeros(len(spans.first), np.bool_)
+        sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(planned)])
+        changes: Mask = sums[spans.last] > sums[spans.first]
+        return changes
+
+    def _hold_back(
+        self, key: str, asked: Mask, decided: list[tuple[Reason, str, Mask]], *, force: bool
+    ) -> Mask:
+        """Partitions that cannot or need not run: a gate blocked this very try, or an input of theirs.
+
+        Raises:
+            PlanError: An input is missing for another reason.
+        """
+        snapshot, state = self._snapshot, self._snapshot.state(key)
+        wanted = np.zeros(len(asked), np.bool_)
+        for _, _, mask in decided:
+            wanted |= mask
+        held = np.zeros(len(asked), np.bool_)
+        if not wanted.any():
+            return held
+        if not force:
+            blocked = wanted & (state.outcome == BLOCKED)
+            if blocked.any():
+                held |= blocked & (state.outcome_basis == snapshot.bases(key)) & ~self._any_will_change(key)
+        for item in snapshot.asset(key).inputs:
+            lacking = wanted & ~held & self._lacks(key, item)
+            if not lacking.any():
+                continue
+            match self._missing_inputs:
+                case "wait":
+                    refused = np.zeros(len(asked), np.bool_)
+                case "wait_for_gates":
+                    refused = lacking & ~self._is_behind_gate(key, item)
+                case "refuse":
+                    refused = lacking
+            if refused.any():
+                raise self._input_missing(key, item, refused)
+            held |= lacking
+        return held
+
+    def _any_will_change(self, key: str) -> Mask:
+        total = np.zeros(len(self._snapshot.space(key)), np.bool_)
+        for item in self._snapshot.asset(key).inputs:
+            total |= self._will_change(key, item)
+        return total
+
+    def _lacks(self, key: str, item: Input) -> Mask:
+        """Partitions that read an upstream partition which is neither published nor planned."""
+        if item.missing == "skip":
+            return np.zeros(len(self._snapshot.space(key)), np.bool_)
+        upstream = self._snapshot.state(item.asset)
+        there = upstream.seq > 0
+        planned = self.planned.get(item.asset)
+        if planned is not None:
+            there = there | planned
+        return self._touches(key, item, ~there)
+
+    def _is_behind_gate(self, key: str, item: Input) -> Mask:
+        """Partitions of which every lacking upstream partition was blocked by a gate, or waits for one that was."""
+        upstream = self._snapshot.state(item.asset)
+        gated = (upstream.outcome == BLOCKED) & (upstream.seq == 0)
+        waiting = self._waiting.get(item.asset)
+        if waiting is not None:
+            gated = gated | (waiting & (upstream.seq == 0))
+        planned = self.planned.get(item.asset)
+        lacking = upstream.seq == 0
+        if planned is not None:
+            lacking = lacking & ~planned
+        return ~self._touches(key, item, lacking & ~gated)
+
+    def _touches(self, key: str, item: Input, upstream: Mask) -> Mask:
+        spans = self._snapshot.spans(key, item)
+        sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(upstream)])
+        touched: Mask = sums[spans.last] > sums[spans.first]
+        return touched
+
+    def _input_missing(self, key: str, item: Input, lacking: Mask) -> PlanError:
+        snapshot = self._snapshot
+        ordinal = int(np.flatnonzero(lacking)[0])
+        spans, upstream = snapshot.spans(key, item), snapshot.state(item.asset)
+        planned = self.planned.get(item.asset)
+        missing = [
+            up
+            for up in range(int(spans.first[ordinal]), int(spans.last[ordinal]))
+            if not upstream.seq[up] and not (planned is not None and planned[up])
+        ]
+        target = format_asset_partition(key, snapshot.space(key).key(ordinal))
+        name = format_asset_partition(item.asset, upstream.definition.key(missing[0]))
+        asset: Asset = snapshot.asset(item.asset)
+        count = int(np.count_nonzero(lacking))
+        also = f" ({count} asset partitions lack an input)" if count > 1 else ""
+        if upstream.outcome[missing[0]] == BLOCKED:
+            why = f"{name} was blocked by a quality gate and has no earlier version{also}."
+            do = f"see `assetline why {item.asset}`, mend the data or the check, and materialize it first."
+        elif asset.function is None:
+            why = f"{item.asset} is external and its data is not there{also}."
+            do = "provide the file, or leave such partitions out with In(missing='skip')."
+        else:
+            why = f"it is neither published nor part of the request{also}."
+            do = f"assetline materialize '+{key}', or In(missing='skip') to load what is there."
+        return PlanError(
+            "input-not-materialized",
+            f"cannot materialize {target}: its input {name} does not exist.",
+            why=why,
+            do=do,
+        )
+
+    def _why_waiting(self, key: str, held_back: Mask) -> str:
+        state: AssetState = self._snapshot.state(key)
+        if (held_back & (state.outcome == BLOCKED)).any():
+            return "blocked by a quality gate, and nothing it was computed from has changed"
+        return "an input is blocked by a quality gate"
+
+
+def _as_set(like: PartitionSet, mask: Mask) -> PartitionSet:
+    bits = BitMap()
+    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0))
+    for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        bits.add_range(first, last)
+    return PartitionSet(like.definition, bits)

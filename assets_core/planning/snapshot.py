@@ -1,0 +1,172 @@
+"""One consistent view of what is published and of what the definitions now ask for.
+
+The planner decides on it, and the runner resolves the inputs of each step from it and keeps it up to date with
+the run's own publications; nobody else's publications enter, so that a run reads one state of the world.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assets_core.definition.partitions.mapping import all_partitions, default_mapping
+from assets_core.planning.fingerprint import (
+    finish_fingerprint,
+    format_hash,
+    mix,
+    mix_one,
+    name_hash,
+    prefix_sums,
+    span_fingerprints,
+)
+from io_managers.versions.publication import InputUse
+
+if TYPE_CHECKING:
+    from assets_core.definition.asset import Asset, Input
+    from assets_core.definition.partitions.base import PartitionsDefinition
+    from assets_core.definition.partitions.mapping import Spans
+    from assets_core.planning.asset_state import U64, AssetState
+    from assets_core.project.project import Project
+
+
+@dataclass(frozen=True)
+class CurrentVersions:
+    """What a publication made now would record: 16 hex digits each."""
+
+    code: str
+    config: str
+
+
+class Snapshot:
+    """Definitions, versions and published state at one instant.
+
+    Attributes:
+        now: The instant at which open-ended partitions were closed.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        now: dt.datetime,
+        states: Mapping[str, AssetState],
+        versions: Mapping[str, CurrentVersions],
+    ) -> None:
+        self.project = project
+        self.now = now
+        self._states = states
+        self._versions = versions
+        self._spans: dict[tuple[str, str], Spans] = {}
+
+    def keys(self) -> list[str]:
+        """Every asset the snapshot holds, upstream first."""
+        return [key for key in self.project.graph.order if key in self._versions]
+
+    def asset(self, key: str) -> Asset:
+        """The definition of an asset."""
+        return self.project.assets[key]
+
+    def space(self, key: str) -> PartitionsDefinition:
+        """The partitions of an asset as of `now`."""
+        return self._states[key].definition
+
+    def state(self, key: str) -> AssetState:
+        """What is published of an asset."""
+        return self._states[key]
+
+    def versions(self, key: str) -> CurrentVersions:
+        """Code and configuration version of an asset as it is defined now."""
+        return self._versions[key]
+
+    def spans(self, key: str, item: Input) -> Spans:
+        """For each partition of an asset the upstream partitions of one input."""
+        found = self._spans.get((key, item.parameter))
+        if found is None:
+            down, up = self.space(key), self.space(item.asset)
+            mapping = item.mapping or default_mapping(down, up)
+            found = self._spans[key, item.parameter] = mapping.spans(down, up)
+        return found
+
+    def order_spans(self, key: str, upstream: str) -> Spans:
+        """For each partition of an asset the partitions of an order-only dependency that come before it."""
+        found = self._spans.get((key, f" {upstream}"))
+        if found is None:
+            down, up = self.space(key), self.space(upstream)
+            mapping = default_mapping(down, up)
+            if mapping.problem(down, up):
+                mapping = all_partitions()
+            found = self._spans[key, f" {upstream}"] = mapping.spans(down, up)
+        return found
+
+    def fingerprints(self, key: str, item: Input) -> U64:
+        """The fingerprint of one input for every partition of an asset, from what is published now."""
+        upstream = self.state(item.asset)
+        spans = self.spans(key, item)
+        mixed = upstream.mixed(item.columns)
+        counts = np.concatenate([np.zeros(1, np.int64), np.cumsum(upstream.seq > 0)])
+        return span_fingerprints(spans.first, spans.last, prefix_sums(mixed), counts)
+
+    def fingerprint(self, key: str, item: Input, ordinal: int) -> int:
+        """The fingerprint of one input of one partition; equal to that element of `fingerprints`."""
+        upstream = self.state(item.asset)
+        spans = self.spans(key, item)
+        first, last = int(spans.first[ordinal]), int(spans.last[ordinal])
+        mixed = upstream.mixed(item.columns)
+        if last - first == 1:
+            return finish_fingerprint(int(mixed[first]), int(upstream.seq[first] > 0))
+        return finish_fingerprint(
+            int(np.sum(mixed[first:last], dtype=np.uint64)), int(np.count_nonzero(upstream.seq[first:last]))
+        )
+
+    def resolve(self, key: str, ordinal: int) -> dict[str, InputUse]:
+        """The versions that each input of one partition reads, pinned."""
+        resolved = {}
+        for item in self.asset(key).inputs:
+            upstream = self.state(item.asset)
+            spans = self.spans(key, item)
+            first, last = int(spans.first[ordinal]), int(spans.last[ordinal])
+            name = upstream.definition.key
+            seqs = upstream.seq[first:last].tolist()
+            resolved[item.parameter] = InputUse(
+                item.asset,
+                format_hash(self.fingerprint(key, item, ordinal)),
+                tuple((name(first + index), seq) for index, seq in enumerate(seqs) if seq),
+            )
+        return resolved
+
+    def is_current(self, key: str, ordinal: int, resolved: Mapping[str, InputUse]) -> bool:
+        """Whether the published version is what computing now would start from: same code, config and inputs."""
+        state, versions = self.state(key), self.versions(key)
+        return (
+            bool(state.seq[ordinal])
+            and int(state.code[ordinal]) == int(versions.code, 16)
+            and int(state.config[ordinal]) == int(versions.config, 16)
+            and all(
+                name in state.inputs and int(state.inputs[name][ordinal]) == int(use.fingerprint, 16)
+                for name, use in resolved.items()
+            )
+        )
+
+    def bases(self, key: str) -> U64:
+        """For every partition one hash of all that a try starts from: code, configuration and inputs.
+
+        A try that a gate blocked is not repeated while this stays the same.
+        """
+        versions = self.versions(key)
+        total = np.full(
+            len(self.space(key)), int(versions.code, 16) ^ (int(versions.config, 16) >> 1), dtype=np.uint64
+        )
+        for item in self.asset(key).inputs:
+            total += mix(name_hash(item.parameter), self.fingerprints(key, item))
+        return total
+
+    def basis(self, key: str, resolved: Mapping[str, InputUse]) -> int:
+        """The element of `bases` for one partition with its inputs resolved."""
+        versions = self.versions(key)
+        total = int(versions.code, 16) ^ (int(versions.config, 16) >> 1)
+        for name, use in resolved.items():
+            total += mix_one(name_hash(name), int(use.fingerprint, 16))
+        return total & 0xFFFF_FFFF_FFFF_FFFF

@@ -1,0 +1,536 @@
+"""A project opened in an environment: the face behind the command line, the app and the Python functions.
+
+Session.open -> plan -> materialize -> status / history / load
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from assets_core.errors import NotFoundError
+from assets_core.project.environment import Environment
+from assets_core.project.partition_selection import parse_partitions
+from assets_core.project.run_config import validate_run_config
+from assets_core.project.selection import select_assets
+from assets_core.state.rows import RunStart
+from io_managers.versions.runs import RunMark, RunMarks
+from io_managers.versions.store import VersionStore, new_id
+
+if TYPE_CHECKING:
+    from assets_core.definition.partitions.base import PartitionsDefinition, PartitionSet
+    from assets_core.engine.executor import Executor, Report
+    from assets_core.engine.runner import StepFailure
+    from assets_core.loading import PublishedData, VersionRow
+    from assets_core.planning.plan import Plan, PlannedStep
+    from assets_core.planning.planner import MissingInputs, Planner
+    from assets_core.planning.snapshot import Snapshot
+    from assets_core.project.project import Project
+    from assets_core.state.rows import RunRow, StepRow
+    from assets_core.state.store import StateStore
+    from assets_core.status import AssetStatus
+
+_STATE_WORDS = frozenset({"all", "missing", "stale", "failed"})
+_STEP_STATES = ("succeeded", "unchanged", "failed", "blocked", "skipped", "cancelled")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        status: succeeded, failed, blocked or cancelled.
+        steps: Steps by how they ended; every name of `succeeded, unchanged, failed, blocked, skipped, cancelled`.
+        failures: Steps that failed or were blocked, with their errors.
+    """
+
+    run_id: str
+    status: str
+    steps: Mapping[str, int]
+    duration_s: float
+    failures: tuple[StepFailure, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every step succeeded."""
+        return self.status == "succeeded"
+
+
+class RunObserver(Protocol):
+    """Is told how a run goes on."""
+
+    def run_started(self, run_id: str, plan: Plan) -> None:
+        """The run begins."""
+        ...
+
+    def report(self, step: PlannedStep, report: Report) -> None:
+        """A step started, logged or ended."""
+        ...
+
+    def run_finished(self, result: RunResult) -> None:
+        """The run ended."""
+        ...
+
+
+@dataclass
+class Session:
+    """An opened project. Close it, or use it as a context manager.
+
+    Attributes:
+        now: Clock for open-ended partitions and freshness; tests pass their own.
+    """
+
+    project: Project
+    environment: Environment
+    branch: str
+    state: StateStore
+    raw_config: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    now: Callable[[], dt.datetime] = field(default=lambda: dt.datetime.now(dt.UTC))
+
+    @classmethod
+    def open(
+        cls,
+        project: Project,
+        environment: Environment | None = None,
+        *,
+        branch: str = "main",
+        config: Mapping[str, Mapping[str, object]] | None = None,
+        read_only: bool = False,
+    ) -> Self:
+        """Open storage and state.
+
+        Args:
+            project: The definitions.
+            environment: Where to work; None for the folder `.assetline/` of the working directory.
+            branch: Branch to read and publish on.
+            config: Run configuration by asset key.
+            read_only: Write nothing: a state database that does not exist is kept in memory.
+
+        Raises:
+            NotFoundError: `branch-not-found`.
+            StorageError: The storage cannot be used.
+            StateError: The state database cannot be used.
+        """
+        from assets_core.state.store import StateStore
+
+        environment = environment or Environment.default()
+        if branch != "main":
+            raise NotFoundError(
+                "branch-not-found",
+                f"there is no branch {branch!r}.",
+                why="this storage has the branch 'main' only.",
+                do="leave --branch out.",
+            )
+        if not read_only:
+            environment.require_trusted_storage()
+        state = StateStore.open(
+            environment.state_url, create=not read_only, storage=environment.storage.url
+        )
+        return cls(project, environment, branch, state, config or {})
+
+    def close(self) -> None:
+        """Close the state database."""
+        self.state.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def versions(self) -> VersionStore:
+        """The versions of this branch."""
+        return VersionStore(self.environment.storage, self.branch)
+
+    # -- what is there ------------------------------------------------------------------------------------------
+
+    def synchronize(self) -> None:
+        """Bring the state database up to what the store's log says."""
+        from assets_core.state.sync import synchronize
+
+        synchronize(self.state, self.versions, RunMarks(self.environment.storage), self._position_of)
+
+    def _position_of(self, asset: str, partition: str | None) -> int:
+        from assets_core.definition.partitions.static import key_position
+
+        definition = self.project.assets.get(asset)
+        if definition is not None:
+            space = definition.partition_space.at(self.now())
+            try:
+                return int(space.positions()[space.ordinal(partition)])
+            except NotFoundError:
+                pass  # a partition the definition no longer has is kept under the hash of its key
+        return 0 if partition is None else key_position(partition)
+
+    def snapshot(self, keys: Sequence[str], config: Mapping[str, Any] | None = None) -> Snapshot:
+        """What is published and defined for some assets and everything they read directly."""
+        from assets_core.planning.asset_state import AssetState
+        from assets_core.planning.code_versions import current_versions
+        from assets_core.planning.external import observe_external
+        from assets_core.planning.snapshot import Snapshot
+
+        now = self.now()
+        if config is None:
+            config = validate_run_config(self.project, self.raw_config)
+        self.synchronize()
+        wanted = dict.fromkeys(keys)
+        for key in keys:
+            asset = self.project.assets[key]
+            wanted.update(dict.fromkeys(item.asset for item in asset.inputs))
+            wanted.update(dict.fromkeys(asset.deps))
+        computed = [key for key in wanted if self.project.assets[key].function is not None]
+        heads = self.state.heads(self.branch, computed)
+        outcomes = self.state.outcomes(self.branch, computed)
+        states: dict[str, AssetState] = {}
+        spaces: dict[int, PartitionsDefinition] = {}
+        for key in wanted:
+            asset = self.project.assets[key]
+            # assets that share a definition share its closed form, and with it what it has computed
+            space = spaces.setdefault(id(asset.partition_space), asset.partition_space.at(now))
+            states[key] = (
+                observe_external(asset, space)
+                if asset.function is None
+                else AssetState.build(space, heads.get(key), outcomes.get(key))
+            )
+        versions = {
+            key: current_versions(self.project.assets[key], config)
+            for key in keys
+            if self.project.assets[key].function is not None
+        }
+        return Snapshot(self.project, now, states, versions)
+
+    # -- planning -----------------------------------------------------------------------------------------------
+
+    def plan(self, select: Sequence[str] = (), partitions: str | None = None, *, force: bool = False) -> Plan:
+        """What would run, with reasons; writes nothing.
+
+        Args:
+            select: Selection expressions; none for every asset.
+            partitions: Partition expression for the assets that `select` names; None for everything missing or stale.
+            force: Also what is fresh.
+
+        Raises:
+            SelectionError: An expression cannot be understood or matches nothing.
+            PlanError: An input is missing.
+        """
+        return self._plan(select, partitions, force=force)[0]
+
+    def _plan(
+        self,
+        select: Sequence[str],
+        partitions: str | None,
+        *,
+        force: bool,
+        config: Mapping[str, Any] | None = None,
+    ) -> tuple[Plan, Snapshot]:
+        keys = self.select(select)
+        snapshot = self.snapshot(keys, config)
+        named = self._named(select, keys)
+        missing: MissingInputs = "wait_for_gates"
+        if partitions is not None and partitions.strip() not in _STATE_WORDS:
+            missing = "refuse"
+        planner = self._planner(snapshot, force=force, missing_inputs=missing)
+        requested = self._requested(snapshot, keys, named, partitions)
+        return planner.plan(requested, frozenset(named)), snapshot
+
+    @staticmethod
+    def _planner(snapshot: Snapshot, *, force: bool, missing_inputs: MissingInputs) -> Planner:
+        from assets_core.planning.planner import Planner
+
+        return Planner(snapshot, force=force, missing_inputs=missing_inputs)
+
+    def select(self, select: Sequence[str]) -> list[str]:
+        """Keys that selection expressions pick, upstream first; all for no expression."""
+        if not select:
+            return list(self.project.graph.order)
+        return select_assets(self.project, select, self._keys_in_state)
+
+    def _named(self, select: Sequence[str], keys: Sequence[str]) -> list[str]:
+        """The assets that the expressions name themselves, without those added by graph steps."""
+        if not any("+" in expression for expression in select):
+            return list(keys)
+        bare = [
+            ",".join(re.sub(r"^(!?)\d*\+|\+\d*$", r"\1", term.strip()) for term in expression.split(","))
+            for expression in select
+        ]
+        return [key for key in self.select(bare) if key in set(keys)]
+
+    def _keys_in_state(self, name: str) -> frozenset[str]:
+        statuses = self.status()
+        return frozenset(
+            item.asset
+            for item in statuses
+            if (name == "changed" and item.reasons.get("code_changed")) or getattr(item, name, 0)
+        )
+
+    def _requested(
+        self, snapshot: Snapshot, keys: Sequence[str], named: Sequence[str], partitions: str | None
+    ) -> dict[str, PartitionSet]:
+        """Partitions by asset: what the expression says for the named assets, what mappings derive for the others."""
+        if partitions is None:
+            return {key: snapshot.space(key).all() for key in keys}
+        requested: dict[str, PartitionSet] = {}
+        for key in named:
+            space = snapshot.space(key)
+            if snapshot.asset(key).partitions is None and len(named) > 1:
+                requested[key] = space.all()  # in a mixed selection the expression is meant for the others
+                continue
+            requested[key] = parse_partitions(
+                partitions, space, lambda word, key=key: self.resolve(key, word)
+            )
+        order = [key for key in snapshot.project.graph.order if key in set(keys)]
+        self._derive_upstream(snapshot, order, requested, set(named))
+        self._derive_downstream(snapshot, order, requested, set(named))
+        return requested
+
+    def _derive_upstream(
+        self, snapshot: Snapshot, order: Sequence[str], requested: dict[str, PartitionSet], named: set[str]
+    ) -> None:
+        chosen = set(order)
+        for key in reversed(order):
+            below = requested.get(key)
+            if below is None:
+                continue
+            for item in snapshot.asset(key).inputs:
+                if item.asset in chosen and item.asset not in named:
+                    needed = snapshot.spans(key, item).upstream(below)
+                    before = requested.get(item.asset)
+                    requested[item.asset] = needed if before is None else before | needed
+
+    def _derive_downstream(
+        self, snapshot: Snapshot, order: Sequence[str], requested: dict[str, PartitionSet], named: set[str]
+    ) -> None:
+        derived = set(requested) - named
+        for key in order:
+            if key in named or key in derived:
+                continue
+            for item in snapshot.asset(key).inputs:
+                above = requested.get(item.asset)
+                if above is not None:
+                    touched = snapshot.spans(key, item).downstream(above)
+                    before = requested.get(key)
+                    requested[key] = touched if before is None else before | touched
+
+    def resolve(self, key: str, word: str) -> PartitionSet:
+        """Partitions of one asset that are missing, stale or failed."""
+        from assets_core.status import partitions_in_state
+
+        return partitions_in_state(self.snapshot(self._with_upstream([key])), key, word)
+
+    def _with_upstream(self, keys: Sequence[str]) -> list[str]:
+        wanted = set(keys).union(*(self.project.graph.ancestors(key) for key in keys))
+        return [key for key in self.project.graph.order if key in wanted]
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def materialize(
+        self,
+        select: Sequence[str] = (),
+        partitions: str | None = None,
+        *,
+        force: bool = False,
+        executor: str | None = None,
+        workers: int | None = None,
+        keep_going: bool = False,
+        config: Mapping[str, Mapping[str, object]] | None = None,
+        observer: RunObserver | None = None,
+    ) -> RunResult:
+        """Plan, and run the plan to its end.
+
+        Args:
+            select: As in `plan`.
+            partitions: As in `plan`.
+            force: As in `plan`.
+            executor: Kind of executor; None for the environment's.
+            workers: How many workers; None for the environment's.
+            keep_going: After a failure go on with what does not depend on it.
+            config: Run configuration by asset key, over the session's.
+            observer: Is told how the run goes on.
+        """
+        raw = {
+            key: {**self.raw_config.get(key, {}), **(config or {}).get(key, {})}
+            for key in {**self.raw_config, **(config or {})}
+        }
+        validated = validate_run_config(self.project, raw)
+        plan, snapshot = self._plan(select, partitions, force=force, config=validated)
+        kind = executor or str(self.environment.executor.get("kind", "inline"))
+        run_id = new_id()
+        started = time.time()
+        self.state.start_run(
+            RunStart(
+                run_id=run_id,
+                project=self.project.reference or self.project.name,
+                branch=self.branch,
+                started_at=started,
+                n_steps=plan.n_steps,
+                selection=" ".join([*select, *(["-p", partitions] if partitions else [])]),
+                executor=kind,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+            )
+        )
+        if observer is not None:
+            observer.run_started(run_id, plan)
+        result = RunResult(run_id, "succeeded", dict.fromkeys(_STEP_STATES, 0), time.time() - started)
+        if plan.n_steps:
+            result = self._run(
+                run_id, plan, snapshot, kind, workers, raw, validated, started, keep_going, observer
+            )
+        ended = time.time()
+        self.state.finish_run(run_id, result.status, ended, result.steps)
+        if observer is not None:
+            observer.run_finished(result)
+        return result
+
+    def _run(
+        self,
+        run_id: str,
+        plan: Plan,
+        snapshot: Snapshot,
+        kind: str,
+        workers: int | None,
+        raw: Mapping[str, Mapping[str, object]],
+        config: dict[str, Any],
+        started: float,
+        keep_going: bool,  # noqa: FBT001 - private, one caller
+        observer: RunObserver | None,
+    ) -> RunResult:
+        from assets_core.engine.run_log import RunLog
+        from assets_core.engine.runner import Runner
+        from assets_core.engine.schedule import RunSchedule
+
+        marks = RunMarks(self.environment.storage)
+        mark = RunMark(
+            run_id,
+            self.branch,
+            tuple(dict.fromkeys(group.asset for group in plan.groups)),
+            socket.gethostname(),
+            os.getpid(),
+            started,
+        )
+        opened, close = self._open_executor(run_id, kind, workers, raw, config)
+        finished = False
+        try:
+            marks.open(mark)
+            runner = Runner(
+                run_id,
+                RunSchedule(plan, snapshot),
+                snapshot,
+                opened,
+                self.state,
+                RunLog(self.environment.storage, run_id),
+                keep_going=keep_going,
+                observer=observer,
+            )
+            summary = runner.run()
+            finished = True
+        finally:
+            opened.close(kill=not finished)
+            close()
+        marks.close(mark)
+        self.state.mark_absorbed(run_id)
+        counts = dict.fromkeys(_STEP_STATES, 0)
+        for name, count in summary.counts.items():
+            counts[name if name in counts else "failed"] += count
+        return RunResult(run_id, summary.status, counts, time.time() - started, tuple(summary.failures))
+
+    def _open_executor(
+        self,
+        run_id: str,
+        kind: str,
+        workers: int | None,
+        raw: Mapping[str, Mapping[str, object]],
+        config: dict[str, Any],
+    ) -> tuple[Executor, Callable[[], None]]:
+        from assets_core.engine.executor import WorkerJob
+        from assets_core.engine.step import ProjectStepRunner
+        from assets_core.executors.opening import open_executor
+
+        job = WorkerJob(
+            run_id=run_id,
+            project=self.project.reference,
+            search_paths=tuple(dict.fromkeys([*self.environment.search_paths, *(path or os.getcwd() for path in sys.path)])),
+            environment=self.environment.to_dict(),
+            branch=self.branch,
+            config={key: dict(values) for key, values in raw.items()},
+        )
+        runner = ProjectStepRunner(self.project, self.environment, branch=self.branch, config=config)
+        count = workers or int(self.environment.executor.get("workers", 0)) or os.cpu_count() or 1
+        return open_executor(kind, job, lambda: runner, count), runner.close
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def status(self, select: Sequence[str] = ()) -> list[AssetStatus]:
+        """State of every selected asset."""
+        from assets_core.status import asset_statuses
+
+        keys = self.select(select)
+        snapshot = self.snapshot(self._with_upstream(keys))
+        return asset_statuses(snapshot, keys)
+
+    def history(self, key: str, partition: str | None = None) -> list[VersionRow]:
+        """Every version of an asset, newest first; see `assets_core.loading.PublishedData.history`."""
+        return self._published().history(key, partition)
+
+    def load(
+        self,
+        key: str,
+        partition: str | None = None,
+        *,
+        as_type: Any = None,
+        columns: Sequence[str] | None = None,
+        as_of: dt.datetime | None = None,
+    ) -> Any:
+        """Published data of an asset; see `assets_core.loading.PublishedData.load`."""
+        return self._published().load(key, partition, as_type=as_type, columns=columns, as_of=as_of)
+
+    def _published(self) -> PublishedData:
+        from assets_core.loading import PublishedData
+
+        self.synchronize()
+        return PublishedData(self.project, self.versions, self.state, self.now(), self.resolve)
+
+    def runs(self, limit: int = 50) -> list[RunRow]:
+        """The newest runs."""
+        return self.state.runs(limit)
+
+    def run(self, run_id: str) -> RunRow:
+        """One run, by its id or an unambiguous beginning of it; `latest` is the newest.
+
+        Raises:
+            NotFoundError: `run-not-found`.
+        """
+        if run_id == "latest":
+            newest = self.state.runs(1)
+            if newest:
+                return newest[0]
+        found = self.state.run(run_id)
+        if found is None:
+            raise NotFoundError(
+                "run-not-found",
+                f"there is no run {run_id!r}.",
+                why="runs are kept in the state database; one that was deleted or rebuilt does not know older runs.",
+                do="assetline runs list",
+            )
+        return found
+
+    def steps(self, run_id: str) -> list[StepRow]:
+        """The steps of a run in their order."""
+        return self.state.steps(run_id)
+
+    def logs(self, run_id: str) -> list[dict[str, object]]:
+        """Every log line of a run, oldest first: at, asset, partition, attempt, level, message."""
+        from assets_core.engine.run_log import read_run_log
+
+        return list(read_run_log(self.environment.storage, run_id))
