@@ -329,7 +329,7 @@ class Session:
         return partitions_in_state(self.snapshot(self._with_upstream([key])), key, word)
 
     def _with_upstream(self, keys: Sequence[str]) -> list[str]:
-        wanted = set(keys).union(*(self.project.graph.ancestors(key) for key in keys))
+        wanted = self.project.graph.ancestors(keys) | set(keys)
         return [key for key in self.project.graph.order if key in wanted]
 
     # -- running ------------------------------------------------------------------------------------------------

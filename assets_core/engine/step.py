@@ -107,7 +107,8 @@ class ProjectStepRunner:
         staging = self.versions.stage(task.asset, task.partition)
         try:
             manager = self.manager(asset)
-            value, contract_outcomes = _conform(asset, value)
+            with _user_iterator_errors(task):
+                value, contract_outcomes = _conform(asset, value)
             blocking = [outcome for outcome in contract_outcomes if outcome.is_blocking]
             written: Written | None = None
             checks: tuple[CheckOutcome, ...] = tuple(contract_outcomes)

@@ -28,4 +28,6 @@ def open_resource(environment: Environment, name: str, kind: type[R], stack: Exi
             f"[env.{environment.name}.resources.{name}] is not a table.",
             do="write the resource's fields below that heading.",
         )
-    return stack.enter_context(kind.configured(name, resolve_secrets(settings)))
+    resource = kind.configured(name, resolve_secrets(settings))
+    stack.enter_context(resource)
+    return resource

@@ -28,6 +28,7 @@ __all__ = ["check_contract"]
 
 _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 _VIOLATIONS = {"ge": "less", "gt": "less_equal", "le": "greater", "lt": "greater_equal"}
+_SLACK = 1e-9
 _UNICODE_SENSITIVE = re.compile(r"\\[wWdDsSbBpP]|\(\?[a-z]*i|\[:")
 
 
@@ -201,11 +202,16 @@ def _share(part: int, whole: int) -> str:
 
 def _span(array: Any) -> str:
     """The smallest and the greatest value as text, "" when there is none; NaN apart."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = pc.min_max(array).as_py()
+    kind = array.type
+    is_duration = pa.types.is_duration(kind)  # which Arrow cannot order
+    found = pc.min_max(array.cast(pa.int64()) if is_duration else array).as_py()
     if found["min"] is None:
         return ""
+    if is_duration:
+        found = {name: pa.scalar(value, kind).as_py() for name, value in found.items()}
     return f"min {plain_value(found['min'])}, max {plain_value(found['max'])}"
 
 
@@ -258,7 +264,7 @@ def _matches(array: Any, pattern: str, *, use_python: bool) -> Any:
 
 
 def _not_multiples(array: Any, factor: Any) -> Any:
-    """Mask of the values that are no multiple; of floats, those further off than a billionth of the value."""
+    """Mask of the values that are no multiple; of floats, those further off than a billionth, as in pydantic."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -271,8 +277,7 @@ def _not_multiples(array: Any, factor: Any) -> Any:
         if pa.types.is_integer(array.type) and float(factor).is_integer():
             return valid & (np.mod(numbers, int(factor)) != 0)
         rest = np.abs(np.mod(numbers.astype(np.float64), float(factor)))
-        slack = np.abs(numbers) / 1e9
-        return valid & ~np.isnan(rest) & (rest > slack) & (np.abs(rest - float(factor)) > slack)
+        return valid & ~np.isnan(rest) & (rest > _SLACK) & (np.abs(rest - float(factor)) > _SLACK)
 
 
 def _duplicates(array: Any) -> Any:

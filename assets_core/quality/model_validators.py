@@ -42,7 +42,7 @@ def check_validators(contract: Contract, table: pa.Table) -> CheckOutcome:
                 if not own:
                     continue
                 if not n_failing:
-                    first, message = row_number, str(own[0]["msg"])
+                    first, message = row_number, str(own[0]["msg"]).partition("\n")[0]
                 n_failing += 1
                 if len(sample) < SAMPLE_ROWS:
                     sample.append(plain_row(row, str(own[0]["loc"][0]) if own[0]["loc"] else ""))

@@ -101,6 +101,22 @@ class ParquetManager:
         return from_arrow(tables[0] if len(tables) == 1 else concat_tables(tables), kind)
 
 
+def to_arrow_table(value: Any) -> "pa.Table":
+    """A frame, or an iterator of frames, as one Arrow table in memory.
+
+    Raises:
+        FormatError: The value is not a table, or cannot be stored and come back equal.
+    """
+    import pyarrow as pa
+
+    kind = frame_kind(type(value))
+    if kind is None:
+        pieces = list(_pieces_of_iterator(value))
+        return pa.concat_tables(pieces)
+    table = to_arrow(value, kind)
+    return table.read_all() if isinstance(table, pa.RecordBatchReader) else table
+
+
 def _write_table(table: "pa.Table", sink: FileSink) -> Written:
     import pyarrow.parquet as pq
 

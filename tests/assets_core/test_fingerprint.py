@@ -70,14 +70,20 @@ def test_order_does_not_matter(pairs: dict[int, int], random: object) -> None:
 
 
 @given(PAIRS.filter(bool), HASHES.filter(bool), st.data())
-def test_another_hash_gives_another_fingerprint(pairs: dict[int, int], change: int, data: st.DataObject) -> None:
+def test_another_hash_gives_another_fingerprint(
+    pairs: dict[int, int], change: int, data: st.DataObject
+) -> None:
     position = data.draw(st.sampled_from(sorted(pairs)))
     assert fingerprint_of(pairs | {position: pairs[position] ^ change}) != fingerprint_of(pairs)
-    assert fingerprint_of({at: value for at, value in pairs.items() if at != position}) != fingerprint_of(pairs)
+    assert fingerprint_of({at: value for at, value in pairs.items() if at != position}) != fingerprint_of(
+        pairs
+    )
 
 
 @given(HASHES, HASHES, st.integers(0, 100), st.integers(101, 200))
-def test_hashes_that_swap_places_or_shift_against_each_other_do_not_cancel(a: int, b: int, i: int, j: int) -> None:
+def test_hashes_that_swap_places_or_shift_against_each_other_do_not_cancel(
+    a: int, b: int, i: int, j: int
+) -> None:
     if a != b:
         assert fingerprint_of({i: a, j: b}) != fingerprint_of({i: b, j: a})
     shifted = {i: (a + 1) % 2**64, j: (b - 1) % 2**64}

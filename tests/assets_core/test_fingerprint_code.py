@@ -87,7 +87,9 @@ BASE = {
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Mapping[str, str]], object]]:
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Mapping[str, str]], object]]:
     """Writes modules to a fresh folder, imports the first and gives its `asset`."""
     count = itertools.count()
     packages = set()
@@ -132,7 +134,11 @@ def edited(module: str, old: str, new: str) -> dict[str, str]:
         ("shop.assets", "def inner(row):", "def inner(\n        row,\n    ):\n        # why"),
         ("shop.assets", "def unrelated():\n    return 1", "def unrelated():\n    return 2\n\nNEW = 4"),
         ("shop.assets", "import math as m", "import math"),
-        ("shop.assets", "    def scale(self, value):", "    def scale(self, value: float) -> float:\n        'Docs.'"),
+        (
+            "shop.assets",
+            "    def scale(self, value):",
+            "    def scale(self, value: float) -> float:\n        'Docs.'",
+        ),
         ("shop.cleaning", "def other(value):\n    return value", "def other(value):\n    return -value"),
         ("shop.cleaning", "def clean(value):", "def clean(value: 'str') -> 'str':"),
         ("shop.helpers", "def untouched(x):\n    return x", ""),
@@ -187,14 +193,16 @@ def test_a_local_alias_of_a_project_module_is_formatting(version: Callable[[Mapp
     renamed = text.replace("import shop.cleaning as cleaning", "import shop.cleaning as cl").replace(
         "cleaning.clean", "cl.clean"
     )
-    taken = text.replace("import shop.cleaning as cleaning", "from shop.cleaning import clean as wash").replace(
-        "cleaning.clean", "wash"
-    )
+    taken = text.replace(
+        "import shop.cleaning as cleaning", "from shop.cleaning import clean as wash"
+    ).replace("cleaning.clean", "wash")
     assert version(BASE | {"shop.assets": renamed}) == version(BASE)
     assert version(BASE | {"shop.assets": taken}) == version(BASE)
 
 
-def pair(first: str, second: str, extra: Mapping[str, str] | None = None) -> tuple[dict[str, str], dict[str, str]]:
+def pair(
+    first: str, second: str, extra: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], dict[str, str]]:
     return {"solo": first, **(extra or {})}, {"solo": second, **(extra or {})}
 
 
@@ -256,9 +264,21 @@ DIFFERENT = {
         "1",
         "2",
     ),
-    "a table filled at the top": ("TABLE = {}\nTABLE['a'] = %s\ndef asset():\n    return TABLE['a']", "1", "2"),
-    "computed constant": ("def compute():\n    return %s\nN = compute()\ndef asset():\n    return N", "1", "2"),
-    "an opaque constant": ("class A:\n    pass\nn = object() if %s else A()\ndef asset():\n    return n", "1", "0"),
+    "a table filled at the top": (
+        "TABLE = {}\nTABLE['a'] = %s\ndef asset():\n    return TABLE['a']",
+        "1",
+        "2",
+    ),
+    "computed constant": (
+        "def compute():\n    return %s\nN = compute()\ndef asset():\n    return N",
+        "1",
+        "2",
+    ),
+    "an opaque constant": (
+        "class A:\n    pass\nn = object() if %s else A()\ndef asset():\n    return n",
+        "1",
+        "0",
+    ),
     "name shadowed inside only": (
         "def clean(x):\n    return %s\ndef asset(rows):\n    f = lambda clean: clean\n    return clean(f(rows))",
         "1",
@@ -292,7 +312,9 @@ def test_code_reached_in_any_way_enters(version: Callable[[Mapping[str, str]], s
     assert version({"solo": text.replace("%s", second)}) != one
 
 
-@pytest.mark.parametrize("import_line", ["from tools.text import clean", "import tools.text", "from tools import text"])
+@pytest.mark.parametrize(
+    "import_line", ["from tools.text import clean", "import tools.text", "from tools import text"]
+)
 def test_modules_imported_inside_the_function_are_followed_by_name(
     version: Callable[[Mapping[str, str]], str], import_line: str
 ) -> None:
@@ -305,15 +327,25 @@ def test_modules_imported_inside_the_function_are_followed_by_name(
 
     def of(n: int, o: int, m: int) -> str:
         return version(
-            {"solo": solo, "tools": "", "tools.text": text.format(n=n, o=o), "tools.low": low.format(m=m, o=o)}
+            {
+                "solo": solo,
+                "tools": "",
+                "tools.text": text.format(n=n, o=o),
+                "tools.low": low.format(m=m, o=o),
+            }
         )
 
     assert of(1, 1, 1) == of(1, 2, 1)
     assert len({of(1, 1, 1), of(2, 1, 1), of(1, 1, 2)}) == 3
 
 
-def test_whether_a_module_is_loaded_yet_does_not_matter(project: Callable[[Mapping[str, str]], object]) -> None:
-    files = {"solo": "def asset(x):\n    from late import f\n    return f(x)", "late": "def f(x):\n    return x"}
+def test_whether_a_module_is_loaded_yet_does_not_matter(
+    project: Callable[[Mapping[str, str]], object],
+) -> None:
+    files = {
+        "solo": "def asset(x):\n    from late import f\n    return f(x)",
+        "late": "def f(x):\n    return x",
+    }
     asset = project(files)
     before = code_version(asset)  # type: ignore[arg-type]
     assert "late" not in sys.modules
@@ -338,7 +370,9 @@ def test_where_the_project_lies_does_not_matter(version: Callable[[Mapping[str, 
     assert version(files) != version({"solo": files["solo"].replace("'a'", "'b'")})
 
 
-def test_decorators_of_assetline_and_row_models_are_no_code(version: Callable[[Mapping[str, str]], str]) -> None:
+def test_decorators_of_assetline_and_row_models_are_no_code(
+    version: Callable[[Mapping[str, str]], str],
+) -> None:
     text = (
         "import dataclasses\nfrom assets_core.definition.checks import asset_check\nN = {n}\n"
         "class Row:\n    x: int = {n}\nclass Table:\n    def __class_getitem__(cls, item): return cls\n"
@@ -376,7 +410,9 @@ def test_what_the_caller_declares_enters_and_an_override_stands_for_the_code() -
     def other() -> int:
         return 2
 
-    assert code_version(asset, extra={"contract": "a"}).hash != code_version(asset, extra={"contract": "b"}).hash
+    assert (
+        code_version(asset, extra={"contract": "a"}).hash != code_version(asset, extra={"contract": "b"}).hash
+    )
     assert code_version(asset, override="7").hash == code_version(other, override="7").hash
     assert code_version(asset, override="7").hash != code_version(other, override="8").hash
     assert code_version(asset, override="7", extra={"c": "1"}).hash != code_version(asset, override="7").hash
@@ -407,7 +443,11 @@ def test_covers_names_everything_with_file_and_line(project: Callable[[Mapping[s
         ("class", "shop.settings:Mode"),
         ("function", "shop.helpers:double"),
     } <= found
-    assert not {name for _, name in found} & {"shop.cleaning:other", "shop.assets:unrelated", "shop.helpers:untouched"}
+    assert not {name for _, name in found} & {
+        "shop.cleaning:other",
+        "shop.assets:unrelated",
+        "shop.helpers:untouched",
+    }
     assert [item.name for item in covers[1:]] == sorted(item.name for item in covers[1:])
 
 
@@ -425,7 +465,9 @@ def test_the_normalised_source_shows_the_code_alone(project: Callable[[Mapping[s
     assert normalised_source(asset) == "def asset(x):\n    return x + 1"  # type: ignore[arg-type]
 
 
-def test_a_change_is_explained_as_a_diff_of_what_is_covered(project: Callable[[Mapping[str, str]], object]) -> None:
+def test_a_change_is_explained_as_a_diff_of_what_is_covered(
+    project: Callable[[Mapping[str, str]], object],
+) -> None:
     old = covered_sources(project(BASE))  # type: ignore[arg-type]
     new = covered_sources(project(edited("shop.helpers", "x * 2", "x * 3")))  # type: ignore[arg-type]
     diff = explain_code_change(old, new)
@@ -447,7 +489,11 @@ def test_every_process_and_python_finds_the_same_version(tmp_path: Path) -> None
         "print(code_version(asset).hash)"
     )
     house = str(Path(__file__).parents[2])
-    pythons = [sys.executable, sys.executable, *map(str, Path.home().glob(".pyenv/versions/3.1[1-9]*/bin/python"))]
+    pythons = [
+        sys.executable,
+        sys.executable,
+        *map(str, Path.home().glob(".pyenv/versions/3.1[1-9]*/bin/python")),
+    ]
     found = {
         subprocess.run(
             [python, "-c", script],
@@ -465,11 +511,14 @@ def test_every_process_and_python_finds_the_same_version(tmp_path: Path) -> None
 def test_a_hundred_assets_cost_little(project: Callable[[Mapping[str, str]], object]) -> None:
     text = "import math\nimport solo_tools as tools\nN = 3\n"
     for n in range(100):
-        body = "\n".join(f"    v{k} = [tools.f{(n + k) % 30}(r, N) for r in rows if r > {k}]" for k in range(8))
+        body = "\n".join(
+            f"    v{k} = [tools.f{(n + k) % 30}(r, N) for r in rows if r > {k}]" for k in range(8)
+        )
         text += f"def asset_{n}(rows, limit={n}):\n    '''Docs.'''\n{body}\n    return math.fsum(v1)\n\n"
-    tools = "".join(
-        f"def f{n}(r, n):\n    x = r + {n}\n    return _low(x) * n\n\n" for n in range(30)
-    ) + "def _low(x):\n    return x + 1\n"
+    tools = (
+        "".join(f"def f{n}(r, n):\n    x = r + {n}\n    return _low(x) * n\n\n" for n in range(30))
+        + "def _low(x):\n    return x + 1\n"
+    )
     first = project({"solo": text + "asset = asset_0\n", "solo_tools": tools})
     module = sys.modules[first.__module__]
     started = time.process_time()

@@ -124,21 +124,65 @@ def test_an_hour_begins_at_each_full_hour_of_the_clock_and_nowhere_else(
     assert edges == full
 
 
+#: In zones whose clock jumps over midnight cronsim itself misses times when an hour or minute is a star.
+DAILY_CRONS = (
+    "30 2 * * *",
+    "0 0 * * *",
+    "15,45 0-3 * * *",
+    "0 2,3 * * *",
+    "30,45 2 * * *",
+    "0 0 * * 5L",
+    "15 0 LW * *",
+)
+STAR_CRONS = ("0 * * * *", "*/20 * * * *", "*/40 1,2 * * SUN", "10 */3 * * *")
+
+
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from(
-        ["America/New_York", "Europe/London", "America/Sao_Paulo", "Africa/Cairo", "Asia/Beirut"]
+    st.one_of(
+        st.tuples(
+            st.sampled_from(["America/Sao_Paulo", "Africa/Cairo", "Asia/Beirut"]),
+            st.sampled_from(DAILY_CRONS),
+        ),
+        st.tuples(
+            st.sampled_from(["America/New_York", "Europe/London"]),
+            st.sampled_from([*DAILY_CRONS, *STAR_CRONS]),
+        ),
     ),
-    st.sampled_from([*CRONS, "0 2,3 * * *", "30,45 2 * * *", "0 0 * * 5L", "15 0 LW * *"]),
     st.datetimes(dt.datetime(1990, 1, 1), dt.datetime(2025, 1, 1)),
 )
-def test_cron_cuts_where_cron_fires(zone: str, cron: str, start: dt.datetime) -> None:
+def test_cron_cuts_where_cron_fires(zone_and_cron: tuple[str, str], start: dt.datetime) -> None:
+    zone, cron = zone_and_cron
     start = start.replace(hour=12, minute=0, second=0, microsecond=0)
     partitions = CronPartitions(cron, start, start + dt.timedelta(days=400), zone)
     begin = start.replace(tzinfo=zoneinfo.ZoneInfo(zone)) - dt.timedelta(seconds=1)
     fires = CronSim(cron, begin)
     count = min(len(partitions), 200)
     assert partitions.boundaries()[:count].tolist() == [int(next(fires).timestamp()) for _ in range(count)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(zones, st.sampled_from([*STAR_CRONS, "*/15 0-3 * * *"]), moments)
+@example("America/Sao_Paulo", "*/40 1,2 * * SUN", dt.datetime(2000, 10, 8, 3, 0))
+@example("Australia/Lord_Howe", "*/15 0-3 * * *", dt.datetime(2013, 4, 6, 15, 0))
+@example("Australia/Lord_Howe", "*/15 0-3 * * *", dt.datetime(2013, 10, 5, 15, 30))
+def test_a_cron_of_stars_cuts_whenever_the_clock_shows_its_time(
+    zone: str, cron: str, moment: dt.datetime
+) -> None:
+    partitions = CronPartitions(cron, moment - dt.timedelta(days=8), moment + dt.timedelta(days=8), zone)
+    info = zoneinfo.ZoneInfo(zone)
+    edges = partitions.boundaries().tolist()
+    middle = int(moment.replace(tzinfo=dt.UTC, second=0, microsecond=0).timestamp())
+    low, high = max(middle - 43_200, edges[0]) // 300 * 300 + 300, min(middle + 43_200, edges[-1])
+    shown = []
+    for five_minutes in range(low, high, 300):
+        offset = dt.datetime.fromtimestamp(five_minutes, info).utcoffset() // dt.timedelta(seconds=1)
+        instant = five_minutes - offset % 300
+        local = dt.datetime.fromtimestamp(instant, info).replace(tzinfo=None, fold=0)
+        if next(CronSim(cron, local - dt.timedelta(seconds=1))) == local:
+            shown.append(instant)
+    assert [edge for edge in edges if shown and shown[0] <= edge <= shown[-1]] == shown
+    assert shown or not [edge for edge in edges if low <= edge < high - 300]
 
 
 #: One zone in four, and those whose clocks were moved in the oddest ways.

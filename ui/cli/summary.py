@@ -46,6 +46,8 @@ def print_run_summary(result: RunResult, plan: Plan | None) -> None:
     )
     if result.status == "succeeded":
         print_next(format_command("status"))
+    elif result.status == "cancelled" and not result.failures:
+        print_line(f"next: {format_command('materialize')}   (goes on with what is missing)")
     else:
         print_line(f"next: {format_command('runs', 'show', result.run_id)}   (each step and its error)")
         print_line(f"      {format_command('runs', 'logs', result.run_id)}   (log lines and tracebacks)")

@@ -99,7 +99,7 @@ class Spans:
             high - low == len(used)
             and bool(np.all(first[1:] >= first[:-1]))
             and bool(np.all(last[1:] >= last[:-1]))
-            and True
+            and bool(np.all(first[1:] <= last[:-1]))
         )
         return (low, high) if orderly else None
 
