@@ -144,7 +144,7 @@ class Executor(Protocol):
         ...
 
     def submit(self, task: StepTask) -> None:
-        """Start a step, or raise `StorageError`, `PluginError`; never blocks for the step itself (`inline` runs it in `poll`)."""
+        """Start a step without waiting for it (`inline` runs it in `poll`); may raise `StorageError`, `PluginError`."""
         ...
 
     def poll(self, timeout_s: float) -> list[Report]:
@@ -174,6 +174,11 @@ class StepRunner(Protocol):
 
 class ReportSink(Protocol):
     """Takes the reports of a running step to the coordinator."""
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the coordinator has given this try up: it must not publish any more."""
+        ...
 
     def __call__(self, report: Report) -> None:
         """Deliver one report; safe from any thread."""

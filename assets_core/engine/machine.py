@@ -20,6 +20,7 @@ What decides:
 
 * A step is ready when all its upstream steps ended `succeeded` or `unchanged`. When one ends in another
   way, every step downstream of it is `skipped`: a blocked step stops its downstream and nothing else.
+  Over a soft edge a step only waits: it goes on however the upstream step ended.
 * Of the ready steps, the one with the longest chain of steps below it goes first (the critical path);
   among equals the one that the plan names first.
 * A failed try is repeated while the step's `Retry` has attempts left and the error is retryable. A try
@@ -158,10 +159,13 @@ class StepGraph:
     Attributes:
         indptr: Shape (n + 1,): the upstream steps of step `s` are `indices[indptr[s]:indptr[s + 1]]`.
         indices: Upstream steps of all steps, one after the other.
+        soft: For each of `indices` 1 when the step goes on however that upstream step ends, 0 when it must end well;
+            empty when all must.
     """
 
     indptr: Sequence[int]
     indices: Sequence[int]
+    soft: Sequence[int] = b""
 
     @classmethod
     def from_upstream(cls, upstream: Iterable[Iterable[int]]) -> "StepGraph":
@@ -190,11 +194,15 @@ class StepGraph:
             ends[step] = total
         place = ends[:]
         below = array("i", bytes(4 * len(self.indices)))
+        soft = bytearray(len(self.soft))
         for step in range(len(self)):
-            for above in self.upstream(step):
+            for edge in range(self.indptr[step], self.indptr[step + 1]):
+                above = self.indices[edge]
                 below[place[above]] = step
+                if soft:
+                    soft[place[above]] = self.soft[edge]
                 place[above] += 1
-        return StepGraph(ends, below)
+        return StepGraph(ends, below, soft)
 
     def heights(self) -> "array[int]":
         """Shape (n,): the number of steps on the longest chain below each step.
@@ -381,18 +389,25 @@ class RunMachine:
 
     def _release_below(self, step: int) -> None:
         """Queue the steps for which `step` was the last they waited for."""
-        waits_for, states = self._waits_for, self._states
         for below in self._below.upstream(step):
-            waits_for[below] -= 1
-            if not waits_for[below] and states[below] == _PENDING:
-                self._queue(below)
+            self._release(below)
+
+    def _release(self, step: int) -> None:
+        self._waits_for[step] -= 1
+        if not self._waits_for[step] and self._states[step] == _PENDING:
+            self._queue(step)
 
     def _skip_below(self, step: int) -> None:
-        """Skip everything that depends on `step`, however far."""
+        """Skip everything that needs `step`, however far; what can do without it need not wait for it any more."""
+        graph = self._below
         reached = [step]
         while reached:
-            for below in self._below.upstream(reached.pop()):
-                if self._states[below] == _PENDING:
+            above = reached.pop()
+            for edge in range(graph.indptr[above], graph.indptr[above + 1]):
+                below = graph.indices[edge]
+                if graph.soft and graph.soft[edge]:
+                    self._release(below)
+                elif self._states[below] == _PENDING:
                     self._move(below, _SKIPPED)
                     reached.append(below)
 

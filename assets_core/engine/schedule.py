@@ -89,12 +89,15 @@ class RunSchedule:
     def _connect(self) -> StepGraph:
         rows: list[Int] = []
         columns: list[Int] = []
+        soft: list[npt.NDArray[np.uint8]] = []
         index_of = {key: row for row, key in enumerate(self._keys)}
         for row, key in enumerate(self._keys):
             asset = self._snapshot.asset(key)
-            links = [(item.asset, self._snapshot.spans(key, item)) for item in asset.inputs]
-            links += [(name, self._snapshot.order_spans(key, name)) for name in asset.deps]
-            for name, spans in links:
+            links = [
+                (item.asset, self._snapshot.spans(key, item), item.missing == "skip") for item in asset.inputs
+            ]
+            links += [(name, self._snapshot.order_spans(key, name), False) for name in asset.deps]
+            for name, spans, is_soft in links:
                 above = index_of.get(name)
                 if above is None:
                     continue
@@ -111,13 +114,18 @@ class RunSchedule:
                 )
                 columns.append(np.arange(total) + starts + self._starts[above])
                 rows.append(np.repeat(np.arange(len(mine)) + self._starts[row], counts))
+                soft.append(np.full(total, is_soft, np.uint8))
         if not rows:
             return StepGraph(array("q", bytes(8 * (self._n + 1))), array("q"))
         row_index, column_index = np.concatenate(rows), np.concatenate(columns)
         order = np.argsort(row_index, kind="stable")
         counts = np.bincount(row_index, minlength=self._n)
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-        return StepGraph(array("q", indptr.tobytes()), array("q", column_index[order].tobytes()))
+        return StepGraph(
+            array("q", indptr.tobytes()),
+            array("q", column_index[order].tobytes()),
+            np.concatenate(soft)[order].tobytes(),
+        )
 
     def _collect_policies(self) -> tuple[tuple[Retry, ...], list[int]]:
         policies: dict[Retry, int] = {}

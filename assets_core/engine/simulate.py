@@ -5,8 +5,8 @@ workers, report twice, report late, wake-ups come early, and somebody may cancel
 `_Witness`, a plain bookkeeper that knows only the rules; it raises `BrokenPromiseError` when machine and
 rules part:
 
-* a step starts only after all its upstream steps ended well, and ready steps start as soon as there is a
-  place, those with the longest chain below them first;
+* a step starts only after all its upstream steps ended well (over a soft edge: ended), and ready steps
+  start as soon as there is a place, those with the longest chain below them first;
 * never two live attempts of a step, attempts count 1, 2, 3 up to the policy's bound, a retry waits at
   least its time;
 * never more live attempts than the capacity; nothing starts after a cancel or a stop;
@@ -15,8 +15,8 @@ rules part:
 """
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import Literal
 
@@ -132,6 +132,8 @@ def random_scenario(seed: int, *, max_steps: int = 14) -> Scenario:
     n = rng.randint(1, max_steps)
     density = rng.choice((0.0, 0.1, 0.25, 0.6))
     graph = StepGraph.from_upstream([s for s in range(step) if rng.random() < density] for step in range(n))
+    softness = rng.choice((0.0, 0.0, 0.3))
+    graph = replace(graph, soft=bytes(rng.random() < softness for _ in graph.indices))
     trouble = rng.choice((0.0, 0.05, 0.3))
     chances = Chances(
         fail=trouble * rng.random(),
@@ -283,7 +285,10 @@ class _Witness:
         n = len(scenario.graph)
         self._scenario = scenario
         self._machine = machine
-        self._upstream = [tuple(scenario.graph.upstream(step)) for step in range(n)]
+        graph = scenario.graph
+        soft = graph.soft or bytes(len(graph.indices))
+        self._upstream = [tuple(graph.upstream(step)) for step in range(n)]
+        self._is_soft = [tuple(soft[graph.indptr[step] : graph.indptr[step + 1]]) for step in range(n)]
         self._heights = _heights(self._upstream)
         self._belief: list[Belief] = ["waiting"] * n
         self._attempts = [0] * n
@@ -341,16 +346,22 @@ class _Witness:
 
     def _spread(self) -> None:
         """Skip what lies below steps that ended badly; upstream steps come first, so one pass is enough."""
-        for step, upstream in enumerate(self._upstream):
-            if self._belief[step] == "waiting" and any(self._is_bad(above) for above in upstream):
+        for step, belief in enumerate(self._belief):
+            if belief == "waiting" and any(
+                self._is_bad(above) and not soft for above, soft in self._above(step)
+            ):
                 self._belief[step] = "skipped"
+
+    def _above(self, step: int) -> Iterator[tuple[int, int]]:
+        return zip(self._upstream[step], self._is_soft[step], strict=True)
 
     def _is_bad(self, step: int) -> bool:
         return self._belief[step] in ("failed", "blocked", "superseded", "skipped", "cancelled")
 
     def _is_ready(self, step: int) -> bool:
         return self._belief[step] == "waiting" and all(
-            self._belief[above] in ("succeeded", "unchanged") for above in self._upstream[step]
+            self._belief[above] in ("succeeded", "unchanged") or (soft and self._is_bad(above))
+            for above, soft in self._above(step)
         )
 
     def _started(self, command: StartStep, now: float) -> None:

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from assets_core.engine.executor import CheckOutcome, StepError, StepLog, StepOutcome, StepStarted
+from assets_core.engine.executor import CheckOutcome, StepError, StepLog, StepOutcome
 from assets_core.engine.step_log import StepLogger
 from assets_core.errors import AssetlineError, CheckFailedError, StorageError, UserCodeError
 from io_managers.formats.loading import load_value
@@ -46,7 +46,6 @@ class ProjectStepRunner:
         *,
         branch: str = "main",
         config: dict[str, Any] | None = None,
-        worker: str = "inline",
     ) -> None:
         """Prepare to run steps.
 
@@ -55,13 +54,11 @@ class ProjectStepRunner:
             environment: Storage and resources.
             branch: Branch to publish on.
             config: Validated configuration by asset key.
-            worker: Name shown to people.
         """
         self.project = project
         self.environment = environment
         self.versions = VersionStore(environment.storage, branch)
         self._config = config or {}
-        self._worker = worker
         self._managers: dict[str, IOManager] = {}
         self._records: OrderedDict[tuple[str, str | None, int], Publication] = OrderedDict()
         self._resources = contextlib.ExitStack()
@@ -74,7 +71,6 @@ class ProjectStepRunner:
     def run(self, task: StepTask, report: ReportSink) -> StepOutcome:
         """Run one step to its end; never raises except `KeyboardInterrupt`."""
         started, cpu = time.perf_counter(), time.thread_time()
-        report(StepStarted(task.step, task.attempt, time.time(), self._worker))
         publication: Publication | None = None
         checks: tuple[CheckOutcome, ...] = ()
         error: StepError | None = None
@@ -120,6 +116,9 @@ class ProjectStepRunner:
                 blocking = [outcome for outcome in checks if outcome.is_blocking]
             if blocking:
                 return "blocked", None, checks, _blocked_error(task, blocking, staging)
+            if report.abandoned:
+                staging.discard()
+                return "cancelled", None, checks, None
             draft = _draft(task, staging, manager, written, checks)
             return "succeeded", self.versions.publish(draft, base), checks, None
         except SupersededError as signal:
@@ -404,12 +403,9 @@ def open_step_runner(job: WorkerJob) -> ProjectStepRunner:
         if path not in sys.path:
             sys.path.insert(0, path)
     project = load_project(job.project, job.search_paths)
-    import os
-
     return ProjectStepRunner(
         project,
         Environment.from_dict(job.environment),
         branch=job.branch,
         config=validate_run_config(project, job.config),
-        worker=f"process {os.getpid()}",
     )

@@ -6,14 +6,19 @@ import ast
 import builtins
 import functools
 import hashlib
-import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
+from assets_core.planning.code_objects import (
+    closure_of,
+    format_place,
+    innermost_function,
+    module_name,
+    wrapped_function,
+)
 from assets_core.planning.constant_source import absolute_module, find_definition, is_place, starts_empty
 from assets_core.planning.constant_text import constant_text
 from assets_core.planning.parsed_file import ParsedFile, parsed_file
@@ -128,7 +133,7 @@ class Reach:
         self.pieces: dict[str, str] = {}
         self.covers: dict[str, Covered] = {}
         self.sources: dict[str, ReachedSource] = {}
-        self._root = _innermost(function)
+        self._root = innermost_function(function)
         module = getattr(self._root, "__module__", None) or type(self._root).__module__
         self._root_package = str(module).partition(".")[0]
         self._known: dict[int, tuple[object, str]] = {}
@@ -206,7 +211,7 @@ class Reach:
             return self.value(value.__func__, names, name)
         if isinstance(value, property):
             return f"property({', '.join(self.value(item, names, '') for item in (value.fget, value.fset))})"
-        inner = _wrapped_function(value)
+        inner = wrapped_function(value)
         if inner is not None:
             return f"{type(value).__name__}({self.value(inner, names, '')})"
         if isinstance(value, types.ModuleType):
@@ -218,7 +223,7 @@ class Reach:
     # functions
 
     def _function(self, function: types.FunctionType, names: _LoadedNames, name: str) -> str:
-        closure = _closure(function)
+        closure = closure_of(function)
         module = str(function.__globals__.get("__name__", ""))
         if function is not self._root and not self._is_project(function.__code__.co_filename, module):
             held = [function.__dict__.get("__wrapped__"), *(closure[key] for key in sorted(closure))]
@@ -227,7 +232,7 @@ class Reach:
                 return self._foreign_wrapper(function, held, names, name)
             return _foreign_name(function, names, name)
         is_root = function is self._root
-        display = f"{_module_name(function.__globals__)}:{function.__qualname__}"
+        display = f"{module_name(function.__globals__)}:{function.__qualname__}"
         identity = ROOT if is_root else display
         self._known[id(function)] = (function, identity)
         file = parsed_file(function.__code__.co_filename)
@@ -293,7 +298,7 @@ class Reach:
         if not self._is_project(path, kind.__module__):
             return _foreign_name(kind, names, name)
         values = vars(module) if module is not None else {}
-        identity = f"{_module_name(values)}:{kind.__qualname__}"
+        identity = f"{module_name(values)}:{kind.__qualname__}"
         self._known[id(kind)] = (kind, identity)
         file = parsed_file(path)
         nodes = file.classes(kind.__qualname__) if file is not None else []
@@ -454,7 +459,7 @@ class Reach:
 
     def _cover(self, identity: str, kind: str, path: str, line: int, name: str = "") -> None:
         if identity not in self.covers or identity == ROOT:
-            self.covers[identity] = Covered(kind, name or identity, _where(path, line))
+            self.covers[identity] = Covered(kind, name or identity, format_place(path, line))
 
     def _is_project(self, path: str, module: str) -> bool:
         return is_project_file(path, module, self._root_package)
@@ -467,27 +472,6 @@ class Reach:
         return path if path is not None and self._is_project(path, module) else None
 
 
-def _closure(function: types.FunctionType) -> dict[str, Any]:
-    found = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            found[name] = cell.cell_contents
-        except ValueError:  # not yet assigned
-            continue
-    return found
-
-
-def _module_name(values: Mapping[str, Any]) -> str:
-    """A module's name; the one it would be imported by for the program that was started."""
-    name = str(values.get("__name__", ""))
-    if name != "__main__":
-        return name
-    spec = values.get("__spec__")
-    if spec is not None and getattr(spec, "name", None):
-        return str(spec.name)
-    return Path(str(values.get("__file__") or name)).stem
-
-
 def _foreign_name(value: Any, names: _LoadedNames, name: str) -> str:
     """Installed code by name: as the import says, for packages move their definitions about."""
     target = names.file.import_of(name) if names.file is not None and name else None
@@ -496,30 +480,3 @@ def _foreign_name(value: Any, names: _LoadedNames, name: str) -> str:
     module = getattr(value, "__module__", None) or ""
     named = getattr(value, "__qualname__", None) or type(value).__qualname__
     return str(named) if module == builtins.__name__ else f"{module}.{named}"
-
-
-def _where(path: str, line: int) -> str:
-    if not path:
-        return ""
-    relative = os.path.relpath(path) if not path.startswith("<") else path
-    return f"{path if relative.startswith('..') else relative}:{line}"
-
-
-def _wrapped_function(value: Any) -> Any:
-    """The function inside a wrapping object: `functools.wraps` and the like, an asset or a check that is called."""
-    inner = vars(value).get("__wrapped__") if hasattr(value, "__dict__") else None
-    if inner is None and type(value).__module__.startswith("assets_core."):
-        inner = getattr(value, "function", None)
-    return inner if callable(inner) else None
-
-
-def _innermost(function: Any) -> Any:
-    """The function that wrappers were put around; a callable object is its own."""
-    seen: set[int] = set()
-    while id(function) not in seen:
-        seen.add(id(function))
-        if isinstance(function, functools.partial):
-            function = function.func
-        else:
-            function = getattr(function, "__func__", None) or _wrapped_function(function) or function
-    return function

@@ -85,6 +85,11 @@ def probe_storage(
                 results.append(ProbeResult(what, True, probe()))
             except _DefectError as defect:
                 results.append(ProbeResult(what, False, str(defect), _fix(what)))
+            except (ObjectExistsError, ObjectMissingError) as signal:
+                kind = "exists" if isinstance(signal, ObjectExistsError) else "is missing"
+                results.append(
+                    ProbeResult(what, False, f"it said wrongly that an object {kind}.", _fix(what))
+                )
             except StorageError as error:
                 if all(result.ok for result in results):
                     raise

@@ -5,6 +5,7 @@ create. (The HTTP library below may still resend a request whose connection was 
 its own object and report it as existing; the publish protocol reads back by commit id and so sees that it won.)
 """
 
+import asyncio
 import builtins
 import io
 import os
@@ -32,6 +33,7 @@ _PARTS_PER_SIZE = (
     1000  # then parts double: 10,000 of them, the most a store takes, reach past its largest object
 )
 _WHOLE_BYTES = 8 * 1024 * 1024
+_SLOWEST_BYTES_PER_S = 64 * 1024
 _READ_AHEAD_BYTES = 4 * 1024 * 1024
 
 
@@ -314,7 +316,11 @@ class _AnsweredError(Exception):
 
 
 async def _send(client: Any, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    answer = dict(await client._call_s3(method, **arguments))
+    # The client's own timeout does not cover waiting for the leave to send a body, so there is one around it.
+    config = client.config_kwargs
+    patience_s = config["connect_timeout"] + config["read_timeout"]
+    patience_s += len(arguments.get("Body", b"")) / _SLOWEST_BYTES_PER_S
+    answer = dict(await asyncio.wait_for(client._call_s3(method, **arguments), patience_s))
     if "Body" in answer:
         async with answer["Body"] as body:
             answer["Body"] = await body.read()

@@ -322,7 +322,10 @@ def test_modules_imported_inside_the_function_are_followed_by_name(
         import_line, "text.clean"
     )
     solo = f"def asset(x):\n    {import_line}\n    return {call}(x)"
-    text = "from . import low\nN = {n}\nOTHER = {o}\ndef clean(x):\n    return low.f(x) + N\ndef other():\n    return OTHER"
+    text = (
+        "from . import low\nN = {n}\nOTHER = {o}\n"
+        "def clean(x):\n    return low.f(x) + N\ndef other():\n    return OTHER"
+    )
     low = "def f(x):\n    return x + {m}\ndef g():\n    return {o}"
 
     def of(n: int, o: int, m: int) -> str:

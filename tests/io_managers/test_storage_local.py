@@ -161,7 +161,7 @@ def test_with_fsync_every_new_entry_is_on_the_disk_when_the_call_returns(
     storage.put_new("log/main/a/p/1.json", b"x")
     assert disk.entries_not_on_disk() == set()
     record = str(tmp_path / "new/root/log/main/a/p")
-    assert [event for event in disk.events if event[0] != "mkdir"][0][1].startswith(f"{record}/.tmp-"), (
+    assert next(event for event in disk.events if event[0] != "mkdir")[1].startswith(f"{record}/.tmp-"), (
         "the content is on the disk before it has its name"
     )
     with storage.open_write("data/a/p/attempt/x") as stream:
@@ -314,7 +314,7 @@ def test_running_out_of_open_files_can_be_tried_again(
 def test_a_root_below_a_regular_file_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     storage = LocalStorage(tmp_path / "file" / "root")
-    for write in (lambda: storage.put_new("a", b"1"), lambda: storage.open_write("b"), lambda: storage.now()):
+    for write in (lambda: storage.put_new("a", b"1"), lambda: storage.open_write("b"), storage.now):
         with pytest.raises(StorageError) as caught:
             write()
         assert (caught.value.code, caught.value.retryable) == ("storage-not-writable", False)

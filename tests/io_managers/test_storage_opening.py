@@ -1,6 +1,8 @@
 """From the text of a configuration to a store."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,14 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
         open_storage("s3://bucket")
     assert caught.value.code == "storage-extra-missing"
     assert "pip install 'assetline[s3]'" in caught.value.do
+
+
+def test_opening_a_folder_loads_no_client_of_an_object_store() -> None:
+    script = (
+        "import sys; from io_managers.storage.opening import open_storage; open_storage('data');"
+        "print(sorted({'fsspec', 's3fs', 'botocore', 'numpy', 'io_managers.storage.remote'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"

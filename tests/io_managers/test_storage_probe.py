@@ -104,7 +104,7 @@ class LosesTheEndOfStreams(MemoryStorage):
         real = stream.write
         written: list[int] = []
 
-        def write(data: bytes) -> int:  # type: ignore[misc]
+        def write(data: bytes) -> int:
             written.append(1)
             return real(data) if len(written) < 4 else len(data)
 
