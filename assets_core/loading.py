@@ -159,7 +159,8 @@ class PublishedData:
             if before is None or row.seq > before.seq:
                 newest[row.partition] = row
         # in the order of the definition; what an earlier definition published only history has
-        rows = [newest[name] for name in chosen.keys() if name in newest]
+        keys = chosen.keys()
+        rows = [newest[name] for name in keys if name in newest]
         return [
             (row.partition, self.versions.files(self.versions.require(asset.key, row.partition, row.seq)))
             for row in rows

@@ -13,6 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -47,8 +49,9 @@ class RunResult:
     """How a run ended.
 
     Attributes:
-        status: succeeded, failed, blocked or cancelled.
-        steps: Steps by how they ended; every name of `succeeded, unchanged, failed, blocked, skipped, cancelled`.
+        status: succeeded, failed, blocked or cancelled; blocked also when a gate still holds back what was asked for.
+        steps: Steps by how they ended; every name of `succeeded, unchanged, failed, blocked, skipped, cancelled`. What
+            a gate held back before and holds back still counts as blocked.
         failures: Steps that failed or were blocked, with their errors.
     """
 
@@ -62,6 +65,16 @@ class RunResult:
     def ok(self) -> bool:
         """Whether every step succeeded."""
         return self.status == "succeeded"
+
+
+def _import_paths() -> list[str]:
+    """Where this process finds modules, for workers to look there too."""
+    return [path or str(Path.cwd()) for path in sys.path]
+
+
+def _no_steps(plan: Plan) -> dict[str, int]:
+    """Counts before any step has run: nothing but what the plan already knows to be blocked."""
+    return {**dict.fromkeys(_STEP_STATES, 0), "blocked": plan.n_blocked}
 
 
 class RunObserver(Protocol):
@@ -131,9 +144,7 @@ class Session:
             )
         if not read_only:
             environment.require_trusted_storage()
-        state = StateStore.open(
-            environment.state_url, create=not read_only, storage=environment.storage.url
-        )
+        state = StateStore.open(environment.state_url, create=not read_only, storage=environment.storage.url)
         return cls(project, environment, branch, state, config or {})
 
     def close(self) -> None:
@@ -286,9 +297,7 @@ class Session:
             if snapshot.asset(key).partitions is None and len(named) > 1:
                 requested[key] = space.all()  # in a mixed selection the expression is meant for the others
                 continue
-            requested[key] = parse_partitions(
-                partitions, space, lambda word, key=key: self.resolve(key, word)
-            )
+            requested[key] = parse_partitions(partitions, space, partial(self.resolve, key))
         order = [key for key in snapshot.project.graph.order if key in set(keys)]
         self._derive_upstream(snapshot, order, requested, set(named))
         self._derive_downstream(snapshot, order, requested, set(named))
@@ -382,7 +391,8 @@ class Session:
         )
         if observer is not None:
             observer.run_started(run_id, plan)
-        result = RunResult(run_id, "succeeded", dict.fromkeys(_STEP_STATES, 0), time.time() - started)
+        held = "blocked" if plan.n_blocked else "succeeded"
+        result = RunResult(run_id, held, _no_steps(plan), time.time() - started)
         if plan.n_steps:
             result = self._run(
                 run_id, plan, snapshot, kind, workers, raw, validated, started, keep_going, observer
@@ -440,10 +450,11 @@ class Session:
             close()
         marks.close(mark)
         self.state.mark_absorbed(run_id)
-        counts = dict.fromkeys(_STEP_STATES, 0)
+        counts = _no_steps(plan)
         for name, count in summary.counts.items():
             counts[name if name in counts else "failed"] += count
-        return RunResult(run_id, summary.status, counts, time.time() - started, tuple(summary.failures))
+        status = "blocked" if summary.status == "succeeded" and plan.n_blocked else summary.status
+        return RunResult(run_id, status, counts, time.time() - started, tuple(summary.failures))
 
     def _open_executor(
         self,
@@ -460,7 +471,7 @@ class Session:
         job = WorkerJob(
             run_id=run_id,
             project=self.project.reference,
-            search_paths=tuple(dict.fromkeys([*self.environment.search_paths, *(path or os.getcwd() for path in sys.path)])),
+            search_paths=tuple(dict.fromkeys([*self.environment.search_paths, *_import_paths()])),
             environment=self.environment.to_dict(),
             branch=self.branch,
             config={key: dict(values) for key, values in raw.items()},

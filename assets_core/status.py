@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from assets_core.planning.asset_state import BLOCKED, FAILED
 from assets_core.planning.planner import Planner
 
 if TYPE_CHECKING:
-    from assets_core.planning.plan import Plan
+    from assets_core.planning.plan import Plan, PlannedGroup
     from assets_core.planning.snapshot import Snapshot
 
 
@@ -74,21 +74,22 @@ def _classify(snapshot: Snapshot, plan: Plan, key: str) -> dict[str, BitMap]:
     published = BitMap(np.flatnonzero(state.seq > 0).tolist())
     failed = BitMap(np.flatnonzero(state.outcome == FAILED).tolist())
     blocked = BitMap(np.flatnonzero(state.outcome == BLOCKED).tolist())
-    planned = BitMap()
-    waiting = BitMap()
-    for group in plan.groups:
-        if group.asset == key:
-            planned |= group.partitions.bits
-    for group in plan.waiting:
-        if group.asset == key:
-            waiting |= group.partitions.bits
+    planned, gated, waiting = (_ordinals(groups, key) for groups in (plan.groups, plan.blocked, plan.waiting))
     behind_gate = waiting & _behind_gate(snapshot, plan, key)
-    groups = {"failed": failed & planned, "blocked": (waiting & blocked) | behind_gate | (planned & blocked)}
-    rest = (planned | waiting) - groups["failed"] - groups["blocked"]
+    groups = {"failed": failed & planned, "blocked": gated | behind_gate | (planned & blocked)}
+    rest = (planned | gated | waiting) - groups["failed"] - groups["blocked"]
     groups["missing"] = rest - published
     groups["stale"] = rest & published
-    groups["fresh"] = published - planned - waiting
+    groups["fresh"] = published - planned - gated - waiting
     return groups
+
+
+def _ordinals(groups: Iterable[PlannedGroup], key: str) -> BitMap:
+    found = BitMap()
+    for group in groups:
+        if group.asset == key:
+            found |= group.partitions.bits
+    return found
 
 
 def _behind_gate(snapshot: Snapshot, plan: Plan, key: str) -> BitMap:
@@ -98,10 +99,9 @@ def _behind_gate(snapshot: Snapshot, plan: Plan, key: str) -> BitMap:
         if snapshot.asset(item.asset).function is None:
             continue
         upstream = snapshot.state(item.asset)
-        gated = BitMap(np.flatnonzero((upstream.outcome == BLOCKED) & (upstream.seq == 0)).tolist())
-        for group in plan.waiting:
-            if group.asset == item.asset:
-                gated |= group.partitions.bits & _behind_gate(snapshot, plan, item.asset)
+        gated = _ordinals(plan.blocked, item.asset)
+        gated |= _ordinals(plan.waiting, item.asset) & _behind_gate(snapshot, plan, item.asset)
+        gated -= BitMap(np.flatnonzero(upstream.seq > 0).tolist())
         found |= snapshot.spans(key, item).downstream(PartitionSet(upstream.definition, gated)).bits
     return found
 

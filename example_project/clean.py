@@ -18,7 +18,10 @@ READINGS = tuple(WeatherReading.model_fields)
 def daily_weather(weather: Table[WeatherReading]) -> pd.DataFrame:
     """Worst weather of a local day at each airport; hours that were blocked are left out, and recorded as such."""
     return weather.groupby("origin", as_index=False).agg(
-        wind_speed=("wind_speed", "max"), precip=("precip", "sum"), visib=("visib", "min"), readings=("temp", "size")
+        wind_speed=("wind_speed", "max"),
+        precip=("precip", "sum"),
+        visib=("visib", "min"),
+        readings=("temp", "size"),
     )
 
 

@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
 
-from assets_core import Freshness, In, MonthlyPartitions, Table, WeeklyPartitions, asset, asset_check, trailing
+from assets_core import (
+    Freshness,
+    In,
+    MonthlyPartitions,
+    Table,
+    WeeklyPartitions,
+    asset,
+    asset_check,
+    trailing,
+)
 from example_project.raw import NEW_YORK, days
 
 weeks = WeeklyPartitions(start="2012-12-31", end="2014-01-06", timezone=NEW_YORK)
@@ -52,7 +61,12 @@ def no_flight_is_lost(daily_summary: pd.DataFrame, departures: pd.DataFrame) -> 
     return int(daily_summary["flights"].sum()) == len(departures)
 
 
-@asset(key="mart/weekly_summary", partitions=weeks, group="mart", ins={"days": In("mart/daily_summary", missing="skip")})
+@asset(
+    key="mart/weekly_summary",
+    partitions=weeks,
+    group="mart",
+    ins={"days": In("mart/daily_summary", missing="skip")},
+)
 def weekly_summary(days: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Flights and share of late departures by airline, and how many days of the week are in."""
     table = pd.concat(days.values(), ignore_index=True)
@@ -60,10 +74,17 @@ def weekly_summary(days: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return summary.assign(late_share=summary["late"] / summary["flights"], days=len(days))
 
 
-@asset(key="mart/monthly_summary", partitions=months, group="mart", ins={"daily": In("mart/daily_summary", missing="skip")})
+@asset(
+    key="mart/monthly_summary",
+    partitions=months,
+    group="mart",
+    ins={"daily": In("mart/daily_summary", missing="skip")},
+)
 def monthly_summary(daily: pd.DataFrame) -> pd.DataFrame:
     """Flights, cancellations and mean delay of late departures by airport and airline."""
-    summary = daily.groupby(["origin", "carrier"], as_index=False)[["flights", "cancelled", "late", "delay_minutes"]].sum()
+    summary = daily.groupby(["origin", "carrier"], as_index=False)[
+        ["flights", "cancelled", "late", "delay_minutes"]
+    ].sum()
     return summary.assign(mean_delay=summary["delay_minutes"] / summary["late"].clip(lower=1))
 
 
@@ -81,7 +102,12 @@ def airport_ranking(daily_summary: pd.DataFrame) -> pd.DataFrame:
     return total.assign(rank=np.arange(1, len(total) + 1))
 
 
-@asset(key="model/delay", partitions=months, group="model", ins={"departures": In("clean/departures", missing="skip")})
+@asset(
+    key="model/delay",
+    partitions=months,
+    group="model",
+    ins={"departures": In("clean/departures", missing="skip")},
+)
 def delay_model(departures: pd.DataFrame, config: DelaySettings) -> dict[str, float]:
     """Minutes of departure delay explained by weather, distance and size of plane: ridge regression on one month."""
     known = departures.dropna(subset=["dep_delay"])
@@ -105,7 +131,12 @@ def month_report(monthly_summary: pd.DataFrame, delay: dict[str, float], airline
     return "\n".join([*lines, "", f"An inch of rain costs {delay['precip']:.1f} minutes.", ""])
 
 
-@asset(key="report/chart", partitions=months, group="report", ins={"daily": In("mart/daily_summary", missing="skip")})
+@asset(
+    key="report/chart",
+    partitions=months,
+    group="report",
+    ins={"daily": In("mart/daily_summary", missing="skip")},
+)
 def month_chart(daily: dict[str, pd.DataFrame]) -> bytes:
     """Share of late departures by day as an SVG picture."""
     shares = {day: float(table["late"].sum() / table["flights"].sum()) for day, table in daily.items()}
@@ -114,7 +145,9 @@ def month_chart(daily: dict[str, pd.DataFrame]) -> bytes:
         f"<title>{day}: {share:.1%}</title></rect>"
         for index, (day, share) in enumerate(shares.items())
     )
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {20 * len(shares)} 200">{bars}</svg>'.encode()
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {20 * len(shares)} 200">{bars}</svg>'.encode()
+    )
 
 
 @asset(key="report/download", partitions=months, group="report")

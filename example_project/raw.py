@@ -25,7 +25,9 @@ class Flight(BaseModel):
     origin: str = Field(pattern=r"^(EWR|JFK|LGA)$")
     dest: str
     scheduled_at: str = Field(description="hour of the scheduled departure, ISO 8601, UTC")
-    dep_delay: float | None = Field(ge=-120, le=2000, description="minutes; negative is early, null is cancelled")
+    dep_delay: float | None = Field(
+        ge=-120, le=2000, description="minutes; negative is early, null is cancelled"
+    )
     arr_delay: float | None = Field(ge=-120, le=2000, description="minutes")
     air_time: float | None = Field(gt=0, description="minutes")
     distance: int = Field(gt=0, description="miles")
@@ -38,7 +40,9 @@ class WeatherReading(BaseModel):
     observed_at: str = Field(description="ISO 8601, UTC")
     temp: float | None = Field(ge=-60, le=130, description="degrees Fahrenheit")
     humid: float | None = Field(ge=0, le=100, description="per cent")
-    wind_speed: float | None = Field(ge=0, le=254, description="miles an hour; no wind was ever faster than 253")
+    wind_speed: float | None = Field(
+        ge=0, le=254, description="miles an hour; no wind was ever faster than 253"
+    )
     precip: float = Field(ge=0, description="inches")
     visib: float | None = Field(ge=0, description="miles")
 
@@ -54,13 +58,14 @@ def flights_by_day() -> dict[str, pd.DataFrame]:
     """All flights by the local day of their scheduled departure, `2013-01-31`."""
     table = source_table("flights.csv.zip")
     day = pd.to_datetime(table[["year", "month", "day"]]).dt.strftime("%Y-%m-%d")
-    return dict(list(table.rename(columns={"time_hour": "scheduled_at"}).groupby(day)))
+    by_day = table.rename(columns={"time_hour": "scheduled_at"}).groupby(day)
+    return {str(name): rows for name, rows in by_day}
 
 
 @functools.cache
 def weather_by_hour() -> dict[str, pd.DataFrame]:
     """All readings by their instant, `2013-01-31T05:00:00Z`."""
-    return dict(list(source_table("weather.csv").groupby("time_hour")))
+    return {str(hour): rows for hour, rows in source_table("weather.csv").groupby("time_hour")}
 
 
 @asset(key="raw/flights", partitions=days, group="raw", owner="flight-operations", tags={"tier": "critical"})
@@ -76,7 +81,9 @@ def weather(context: Context) -> Table[WeatherReading]:
     assert context.window is not None
     hour = context.window.start.astimezone(UTC).strftime("%Y-%m-%dT%H:00:00Z")
     table = weather_by_hour().get(hour, source_table("weather.csv").head(0))
-    return table.rename(columns={"time_hour": "observed_at"})[list(WeatherReading.model_fields)].reset_index(drop=True)
+    return table.rename(columns={"time_hour": "observed_at"})[list(WeatherReading.model_fields)].reset_index(
+        drop=True
+    )
 
 
 @asset(key="raw/planes", group="raw")

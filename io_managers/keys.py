@@ -6,7 +6,13 @@ from typing import NamedTuple
 
 from io_managers.errors import AssetlineError
 
-__all__ = ["AssetPartition", "InvalidKeyError", "encode_segment", "format_asset_partition", "require_asset_key"]
+__all__ = [
+    "AssetPartition",
+    "InvalidKeyError",
+    "encode_segment",
+    "format_asset_partition",
+    "require_asset_key",
+]
 
 #: The segment of an asset without partitions; `encode_segment` never produces it.
 UNPARTITIONED_SEGMENT = "~"
@@ -24,7 +30,7 @@ class InvalidKeyError(AssetlineError, ValueError):
 
 
 class AssetPartition(NamedTuple):
-    """The unit of planning, storing and lineage: an asset's key and a partition key, None for an asset without partitions."""
+    """The unit of planning, storing and lineage: an asset's key and a partition key, None without partitions."""
 
     asset: str
     partition: str | None
@@ -39,10 +45,10 @@ def format_asset_partition(asset: str, partition: str | None) -> str:
 
 
 def encode_segment(text: str | None) -> str:
-    """Turn any string into one safe path segment, no two strings into the same one.
+    r"""Turn any string into one safe path segment, no two strings into the same one.
 
     Letters, digits, `_` and `-` stay; every other byte of the UTF-8 form becomes `%XX`, so that `.`, `/`,
-    `\\` and NUL never survive. A form over 200 characters becomes its first 120, `~` and its SHA-256.
+    `\` and NUL never survive. A form over 200 characters becomes its first 120, `~` and its SHA-256.
     None (no partition) is `~`, the empty string `~0`: neither can come from any other text.
     """
     if text is None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from assets_core.definition.asset import Asset
+    from assets_core.definition.check_outcome import CheckOutcome
     from assets_core.definition.contract import ColumnRule
-    from assets_core.engine.executor import CheckOutcome
     from assets_core.loading import VersionRow
     from assets_core.planning.plan import Plan, PlannedGroup
     from assets_core.project.project import Project
@@ -157,29 +157,37 @@ def _build_column_rule(rule: ColumnRule) -> Row:
 
 def build_partition_keys(group: PlannedGroup) -> list[str]:
     """Keys of a group; empty for an asset without partitions."""
-    return [key for key in group.partitions.keys() if key is not None]  # noqa: SIM118 - not a dict
+    return [key for key in group.partitions.keys() if key is not None]
 
 
 def build_plan(plan: Plan) -> Row:
-    """`plan`; `waiting` holds what a quality gate keeps back until something changes."""
+    """`plan`: the steps that `materialize` would run, one by one, in their order.
+
+    `blocked` holds what a quality gate keeps back until something changes, `waiting` what lacks an input.
+    """
     return {
         "steps": [
             {
-                "asset": group.asset,
-                "partitions": build_partition_keys(group),
-                "reason": group.reason,
-                "detail": group.detail,
+                "asset": step.asset,
+                "partitions": [] if step.partition is None else [step.partition],
+                "reason": step.reason,
+                "detail": step.detail,
             }
-            for group in plan.groups
+            for step in plan.steps()
         ],
         "fresh": plan.fresh,
         "total": plan.total,
         "n_steps": plan.n_steps,
-        "waiting": [
-            {"asset": group.asset, "partitions": build_partition_keys(group), "detail": group.detail}
-            for group in plan.waiting
-        ],
+        "blocked": _build_held_back(plan.blocked),
+        "waiting": _build_held_back(plan.waiting),
     }
+
+
+def _build_held_back(groups: Iterable[PlannedGroup]) -> list[Row]:
+    return [
+        {"asset": group.asset, "partitions": build_partition_keys(group), "detail": group.detail}
+        for group in groups
+    ]
 
 
 def build_status(status: AssetStatus) -> Row:

@@ -20,7 +20,9 @@ def parse_duration_s(value: Duration) -> float:
             return float(value)
     elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         return float(match[1]) * _UNITS_S[match[2]]
-    raise ValueError(f"{value!r} is not a duration; write seconds as a number, or a text such as '30s', '5m', '2h'")
+    raise ValueError(
+        f"{value!r} is not a duration; write seconds as a number, or a text such as '30s', '5m', '2h'"
+    )
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ Everything here is a small picklable value: a step travels as names and version 
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from assets_core.definition.check_outcome import CheckOutcome
 from io_managers.versions.publication import InputUse, Publication
 
 OutcomeState = Literal["succeeded", "unchanged", "failed", "blocked", "superseded", "lost", "cancelled"]
-CheckStatus = Literal["passed", "failed", "warned", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +37,6 @@ class StepTask:
     config_version: str
     inputs: dict[str, InputUse]
     timeout_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CheckOutcome:
-    """One check on staged or current data.
-
-    Attributes:
-        sample: Up to ten failing rows as plain values, for people.
-    """
-
-    check: str
-    status: CheckStatus
-    severity: Literal["error", "warn"]
-    observed: str
-    expected: str
-    sample: tuple[dict[str, object], ...] = ()
-
-    @property
-    def is_blocking(self) -> bool:
-        """Whether this outcome keeps the data from being published."""
-        return self.severity == "error" and self.status in ("failed", "error")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -32,8 +32,9 @@ from assets_core.errors import AssetlineError
 from assets_core.state.rows import Checked, Published, StepChanged
 
 if TYPE_CHECKING:
+    from assets_core.definition.check_outcome import CheckOutcome
     from assets_core.engine.executor import Executor, Report
-    from assets_core.engine.machine import Command
+    from assets_core.engine.machine import Command, StepState
     from assets_core.engine.run_log import RunLog
     from assets_core.planning.plan import PlannedStep
     from assets_core.planning.snapshot import Snapshot
@@ -54,7 +55,7 @@ class StepFailure:
     partition: str | None
     state: str
     error: StepError | None
-    checks: tuple[object, ...] = ()
+    checks: tuple[CheckOutcome, ...] = ()
 
 
 @dataclass
@@ -62,7 +63,7 @@ class RunSummary:
     """How a run ended: `status` is succeeded, failed, blocked or cancelled; `counts` has every final step state."""
 
     status: str
-    counts: dict[str, int]
+    counts: Mapping[StepState, int]
     failures: list[StepFailure] = field(default_factory=list)
 
 
@@ -124,7 +125,7 @@ class Runner:
         self._skip_the_rest()
         self._flush()
         self._log.close()
-        return RunSummary(self._status, self._machine.counts(), self._failures)
+        return RunSummary(self._status, dict(self._machine.counts()), self._failures)
 
     def _turn(self) -> None:
         interrupts = self._interrupts
@@ -272,7 +273,8 @@ class Runner:
     def _skip_the_rest(self) -> None:
         """Record the steps that ended without being tried."""
         now = time.time()
-        for state, step in [(s, n) for s in ("skipped", "cancelled") for n in self._machine.steps_in(s)]:
+        never_run: tuple[StepState, ...] = ("skipped", "cancelled")
+        for state, step in [(name, index) for name in never_run for index in self._machine.steps_in(name)]:
             if not self._machine.attempt(step):
                 planned = self._schedule.planned(step)
                 self._changes.append(

@@ -49,9 +49,11 @@ class RunSchedule:
             self._reasons.append(reasons[order])
             count += len(ordinals)
         self._n = count
-        self._row = np.repeat(np.arange(len(self._keys)), [len(part) for part in self._ordinals]).tolist()
-        self._flat = [ordinal for part in self._ordinals for ordinal in part.tolist()]
-        self._group_of = [index for part in self._reasons for index in part.tolist()]
+        self._row: list[int] = np.repeat(
+            np.arange(len(self._keys)), [len(part) for part in self._ordinals]
+        ).tolist()
+        self._flat: list[int] = [ordinal for part in self._ordinals for ordinal in part.tolist()]
+        self._group_of: list[int] = [index for part in self._reasons for index in part.tolist()]
         self.graph = self._connect()
         self.policies, self.policy_of = self._collect_policies()
         self._positions: dict[str, Int] = {}

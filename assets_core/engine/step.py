@@ -16,7 +16,9 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from assets_core.engine.executor import CheckOutcome, StepError, StepLog, StepOutcome
+from assets_core.definition.check_outcome import CheckOutcome
+from assets_core.definition.partitions.mapping import default_mapping
+from assets_core.engine.executor import StepError, StepLog, StepOutcome
 from assets_core.engine.step_log import StepLogger
 from assets_core.errors import AssetlineError, CheckFailedError, StorageError, UserCodeError
 from io_managers.formats.loading import load_value
@@ -26,7 +28,7 @@ from io_managers.versions.publication import CheckRecord, InputUse, Publication
 from io_managers.versions.store import Head, SupersededError, VersionStore
 
 if TYPE_CHECKING:
-    from assets_core.definition.asset import Asset
+    from assets_core.definition.asset import Asset, Input
     from assets_core.engine.executor import ReportSink, StepTask, WorkerJob
     from assets_core.project.environment import Environment
     from assets_core.project.project import Project
@@ -133,7 +135,12 @@ class ProjectStepRunner:
 
     def _load_arguments(self, asset: Asset, task: StepTask, report: ReportSink) -> dict[str, Any]:
         arguments: dict[str, Any] = {
-            item.parameter: self.load_input(task.inputs[item.parameter], item.annotation, item.columns)
+            item.parameter: self.load_input(
+                task.inputs[item.parameter],
+                item.annotation,
+                item.columns,
+                by_partition=self._reads_many(asset, item),
+            )
             for item in asset.inputs
         }
         if asset.has_context:
@@ -144,7 +151,16 @@ class ProjectStepRunner:
             arguments[parameter] = self._resource(parameter, kind)
         return arguments
 
-    def load_input(self, use: InputUse, annotation: Any, columns: Sequence[str] | None) -> Any:
+    def _reads_many(self, asset: Asset, item: Input) -> bool:
+        upstream = self.project.assets[item.asset]
+        if upstream.partitions is None:
+            return False
+        mapping = item.mapping or default_mapping(asset.partition_space, upstream.partition_space)
+        return mapping.reads_many
+
+    def load_input(
+        self, use: InputUse, annotation: Any, columns: Sequence[str] | None, *, by_partition: bool = False
+    ) -> Any:
         """Read exactly the pinned versions of one input as the annotated type."""
         upstream = self.project.assets[use.asset]
         sources: list[tuple[str | None, FileSource]]
@@ -156,7 +172,7 @@ class ProjectStepRunner:
             sources = [
                 (key, self.versions.files(self._record(use.asset, key, seq))) for key, seq in use.partitions
             ]
-        return load_value(self.manager(upstream), sources, annotation, columns)
+        return load_value(self.manager(upstream), sources, annotation, columns, by_partition=by_partition)
 
     def _record(self, asset: str, partition: str | None, seq: int) -> Publication:
         name = (asset, partition, seq)
@@ -267,8 +283,8 @@ def _draft(
         io_manager=manager.name,
         files=tuple(staging.files),
         rows=written.rows if written is not None else None,
-        columns=written.columns if written is not None else {},
-        column_hashes=written.column_hashes if written is not None else {},
+        columns=dict(written.columns) if written is not None else {},
+        column_hashes=dict(written.column_hashes) if written is not None else {},
         data_version=data_version or staging.data_version,
         code_version=task.code_version,
         config_version=task.config_version,

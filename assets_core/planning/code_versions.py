@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def asset_code_version(asset: Asset) -> CodeVersion:
     """Hash of an asset's code and of what its declaration says about the result, with what it covers.
 
-    Beside the function these enter: how partitions slice, what each input reads, the contract, the IO manager. Bounds of
-    partitions, descriptions, tags, retries and checks do not: they change no value. `code_version=` replaces the code.
+    Beside the function these enter: how partitions slice, what each input reads, the contract, the IO manager. Bounds
+    of partitions, descriptions, tags, retries and checks do not: they change no value. `code_version=` replaces the code.
     """
     manager = asset.io_manager
     extra = {

@@ -84,7 +84,7 @@ def _content_hash(location: str) -> int | None:
         import fsspec
 
         filesystem, name = fsspec.core.url_to_fs(location)
-        return xxhash.xxh3_64_intdigest(str(filesystem.checksum(name)))
+        return xxhash.xxh3_64_intdigest(str(filesystem.checksum(name)).encode())
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -37,11 +37,14 @@ class Plan:
     Attributes:
         groups: In topological order of their assets; within an asset disjoint.
         fresh: Asset partitions that were asked for and need no work.
-        waiting: Asset partitions that were asked for and are held back by a quality gate until something changes.
+        blocked: Asset partitions that were asked for and that a quality gate blocked: the try is not repeated while it
+            would start from the same code, configuration and inputs.
+        waiting: Asset partitions that were asked for and have an input that is not there.
     """
 
     groups: tuple[PlannedGroup, ...]
     fresh: int
+    blocked: tuple[PlannedGroup, ...] = ()
     waiting: tuple[PlannedGroup, ...] = ()
 
     @property
@@ -51,8 +54,18 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """Asset partitions that were asked for: those that will run, the fresh ones and those that wait."""
-        return self.n_steps + self.fresh + sum(len(group.partitions) for group in self.waiting)
+        """Asset partitions that were asked for: those that will run, the fresh ones and those held back."""
+        return self.n_steps + self.fresh + self.n_blocked + self.n_waiting
+
+    @property
+    def n_blocked(self) -> int:
+        """Asset partitions that a gate holds back."""
+        return sum(len(group.partitions) for group in self.blocked)
+
+    @property
+    def n_waiting(self) -> int:
+        """Asset partitions that wait for an input."""
+        return sum(len(group.partitions) for group in self.waiting)
 
     def partitions(self, asset: str) -> PartitionSet | None:
         """All planned partitions of one asset, None when there are none."""

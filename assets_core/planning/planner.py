@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from pyroaring import BitMap
 
 from assets_core.definition.partitions.base import PartitionSet
 from assets_core.errors import PlanError
-from assets_core.planning.asset_state import BLOCKED, FAILED, AssetState
+from assets_core.planning.asset_state import BLOCKED, FAILED
 from assets_core.planning.plan import Plan, PlannedGroup, Reason
 from io_managers.keys import format_asset_partition
 
@@ -39,7 +39,8 @@ class Planner:
             snapshot: What is published and what is defined.
             force: Run what was asked for even when it is fresh.
             missing_inputs: What becomes of a partition with an input that is neither published nor planned: an error;
-                an error unless a gate blocked the input, for which it waits; or it waits in any case.
+                an error unless a gate blocked the input, for which it waits; or it waits in any case. The last is for
+                looking at what there is: then an upstream partition that was never published changes nothing below.
         """
         self._snapshot = snapshot
         self._force = force
@@ -58,6 +59,7 @@ class Planner:
             PlanError: `input-not-materialized`: an input is neither published nor planned.
         """
         groups: list[PlannedGroup] = []
+        blocked: list[PlannedGroup] = []
         waiting: list[PlannedGroup] = []
         fresh = 0
         for key in self._snapshot.project.graph.order:
@@ -68,21 +70,25 @@ class Planner:
             asked[wanted.to_array()] = True
             force = self._force and (forced is None or key in forced)
             own = self._decide(key, asked, force=force)
-            held_back = self._hold_back(key, asked, own, force=force)
+            gated = self._gated(key, own, force=force)
+            lacking = self._lacking(key, own, gated)
+            held_back = gated | lacking
             running = np.zeros(len(asked), np.bool_)
             for reason, detail, mask in own:
                 left = mask & ~held_back
                 running |= left
                 if left.any():
                     groups.append(PlannedGroup(key, _as_set(wanted, left), reason, detail))
-            if held_back.any():
-                waiting.append(
-                    PlannedGroup(key, _as_set(wanted, held_back), "failed", self._why_waiting(key, held_back))
-                )
+            if gated.any():
+                why = "blocked by a quality gate, and nothing it was computed from has changed"
+                blocked.append(PlannedGroup(key, _as_set(wanted, gated), "failed", why))
+            if lacking.any():
+                why = "an input is not there"
+                waiting.append(PlannedGroup(key, _as_set(wanted, lacking), "missing", why))
             self.planned[key] = running
             self._waiting[key] = held_back
             fresh += int(np.count_nonzero(asked & ~running & ~held_back))
-        return Plan(tuple(groups), fresh, tuple(waiting))
+        return Plan(tuple(groups), fresh, tuple(blocked), tuple(waiting))
 
     def _decide(self, key: str, asked: Mask, *, force: bool) -> list[tuple[Reason, str, Mask]]:
         """Disjoint masks of what is not fresh, by reason."""
@@ -125,38 +131,43 @@ class Planner:
         """Partitions of which an upstream partition is planned."""
         spans = self._snapshot.spans(key, item)
         planned = self.planned.get(item.asset)
+        if planned is not None and self._missing_inputs == "wait":
+            planned = planned & (self._snapshot.state(item.asset).seq > 0)
         if planned is None or not planned.any():
             return np.zeros(len(spans.first), np.bool_)
         sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(planned)])
         changes: Mask = sums[spans.last] > sums[spans.first]
         return changes
 
-    def _hold_back(
-        self, key: str, asked: Mask, decided: list[tuple[Reason, str, Mask]], *, force: bool
-    ) -> Mask:
-        """Partitions that cannot or need not run: a gate blocked this very try, or an input of theirs.
+    def _gated(self, key: str, decided: Sequence[tuple[Reason, str, Mask]], *, force: bool) -> Mask:
+        """Partitions whose very try a gate has blocked before."""
+        state = self._snapshot.state(key)
+        wanted = _union(decided, len(state.seq))
+        blocked: Mask = wanted & (state.outcome == BLOCKED)
+        if force or not blocked.any():
+            return np.zeros(len(wanted), np.bool_)
+        gated: Mask = (
+            blocked & (state.outcome_basis == self._snapshot.bases(key)) & ~self._any_will_change(key)
+        )
+        return gated
+
+    def _lacking(self, key: str, decided: Sequence[tuple[Reason, str, Mask]], gated: Mask) -> Mask:
+        """Partitions that wait for an input.
 
         Raises:
-            PlanError: An input is missing for another reason.
+            PlanError: `input-not-materialized`, when they may not.
         """
-        snapshot, state = self._snapshot, self._snapshot.state(key)
-        wanted = np.zeros(len(asked), np.bool_)
-        for _, _, mask in decided:
-            wanted |= mask
-        held = np.zeros(len(asked), np.bool_)
+        wanted = _union(decided, len(gated)) & ~gated
+        held = np.zeros(len(gated), np.bool_)
         if not wanted.any():
             return held
-        if not force:
-            blocked = wanted & (state.outcome == BLOCKED)
-            if blocked.any():
-                held |= blocked & (state.outcome_basis == snapshot.bases(key)) & ~self._any_will_change(key)
-        for item in snapshot.asset(key).inputs:
+        for item in self._snapshot.asset(key).inputs:
             lacking = wanted & ~held & self._lacks(key, item)
             if not lacking.any():
                 continue
             match self._missing_inputs:
                 case "wait":
-                    refused = np.zeros(len(asked), np.bool_)
+                    refused = np.zeros(len(gated), np.bool_)
                 case "wait_for_gates":
                     refused = lacking & ~self._is_behind_gate(key, item)
                 case "refuse":
@@ -233,11 +244,12 @@ class Planner:
             do=do,
         )
 
-    def _why_waiting(self, key: str, held_back: Mask) -> str:
-        state: AssetState = self._snapshot.state(key)
-        if (held_back & (state.outcome == BLOCKED)).any():
-            return "blocked by a quality gate, and nothing it was computed from has changed"
-        return "an input is blocked by a quality gate"
+
+def _union(decided: Sequence[tuple[Reason, str, Mask]], n: int) -> Mask:
+    total = np.zeros(n, np.bool_)
+    for _, _, mask in decided:
+        total |= mask
+    return total
 
 
 def _as_set(like: PartitionSet, mask: Mask) -> PartitionSet:

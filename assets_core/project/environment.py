@@ -63,7 +63,9 @@ class Environment:
         Raises:
             ConfigError: `environment-not-found`, naming the nearest.
         """
-        chosen = require_environment(settings.environments, name or settings.default_env, "--env")
+        chosen = require_environment(
+            settings.environments, settings.default_env if name is None else name, "--env"
+        )
         return cls(chosen, settings.search_paths)
 
     @classmethod

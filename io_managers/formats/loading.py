@@ -28,12 +28,15 @@ def load_value(
     versions: Versions,
     annotation: Any,
     columns: Sequence[str] | None = None,
+    *,
+    by_partition: bool = False,
 ) -> Any:
     """Load versions as one value.
 
     - T: the one version; several are joined in the order given, where the manager can.
     - `dict[str, T]`: by partition key, in the order given. For a JSON asset it is the stored object itself when
-      the asset has no partitions, and when there is one version that holds an object and T is not an object.
+      the asset has no partitions, and when there is one version that holds an object and T is not an object,
+      unless `by_partition` says that several could have been asked for.
     - `Iterator[T]` (`Iterable`, `Generator`): one version at a time, each read when it is asked for.
     - nothing or `Any`: the manager's natural type.
 
@@ -42,6 +45,7 @@ def load_value(
         versions: Partition key (None for an asset without partitions) and files, in partition order.
         annotation: A type, not text.
         columns: Names of the columns to load; None is all.
+        by_partition: The reader asks for any number of partitions, of which there happens to be one.
 
     Raises:
         FormatError: The versions cannot be given as that type.
@@ -61,7 +65,7 @@ def load_value(
         return _each(manager, versions, _asked(item), columns)
     part = partition_type(annotation)
     if part is not Parameter.empty:
-        return _load_mapping(manager, versions, annotation, _asked(part), columns)
+        return _load_mapping(manager, versions, annotation, _asked(part), columns, by_partition=by_partition)
     return _load_one(manager, versions, annotation, columns)
 
 
@@ -88,8 +92,10 @@ def _load_mapping(
     annotation: Any,
     part: Any,
     columns: Sequence[str] | None,
+    *,
+    by_partition: bool,
 ) -> Any:
-    if len(versions) == 1 and manager.name == "json":
+    if len(versions) == 1 and manager.name == "json" and not (by_partition and versions[0][0] is not None):
         partition, source = versions[0]
         stored = manager.read(source, None, columns)
         if partition is None or (isinstance(stored, dict) and (part is None or not matches(stored, part))):

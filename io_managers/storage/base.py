@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One stored object: `path` relative to the root, `size_bytes`, `modified` in epoch seconds by the store's clock."""
+    """One stored object: `path` below the root, `size_bytes`, `modified` in epoch seconds by the store's clock."""
 
     path: str
     size_bytes: int
@@ -42,7 +42,10 @@ class Storage(Protocol):
         ...
 
     def put_new(self, path: str, data: bytes) -> None:
-        """Create an object whole, or raise `ObjectExistsError`; of racing callers exactly one succeeds. `data` is not empty."""
+        """Create an object whole, or raise `ObjectExistsError`; of racing callers exactly one succeeds.
+
+        `data` is not empty.
+        """
         ...
 
     def put(self, path: str, data: bytes) -> None:
@@ -74,7 +77,7 @@ class Storage(Protocol):
         ...
 
     def open_write(self, path: str) -> BinaryIO:
-        """Stream a new object; it is complete and durable once `close()` returns, and absent or partial if the process dies before.
+        """Stream a new object: complete and durable once `close()` returns, absent or partial if the process dies before.
 
         Used for data files under a fresh attempt id only, so that no two callers share a path. `abort()`
         on the returned object, where it exists, discards it.

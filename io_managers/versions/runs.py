@@ -6,6 +6,7 @@
 A state database absorbs each run once. Marks that it does not know name the assets whose chains it must read.
 """
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 
@@ -42,10 +43,8 @@ class RunMarks:
 
     def close(self, mark: RunMark) -> None:
         """Note that a run publishes nothing more."""
-        try:
+        with contextlib.suppress(ObjectExistsError):  # a recovery was there before; the content is the same
             self._storage.put_new(f"runs/done/{mark.run_id}.json", json.dumps(asdict(mark)).encode())
-        except ObjectExistsError:
-            pass  # a recovery was there before; the content is the same
         self._storage.delete(_open_path(mark.run_id))
 
     def open_ids(self) -> list[str]:

@@ -154,7 +154,7 @@ class Staging:
         if len(self.files) == 1:
             return self.files[0].hash
         parts = sorted(f"{file.path.rpartition('/')[2]}:{file.hash}" for file in self.files)
-        return xxhash.xxh3_128_hexdigest("\n".join(parts))
+        return xxhash.xxh3_128_hexdigest("\n".join(parts).encode())
 
 
 class StoredFiles:

@@ -98,10 +98,19 @@ def noop_os() -> list[Result]:
         best = float("inf")
         for _ in range(3 if n == 300 else 1):
             with noop_project.opened("os") as session:
-                best = min(best, cost_of(lambda session=session, n=n: noop_project.run(session, n)).cpu_s / n * 1e3)
+                best = min(
+                    best, cost_of(lambda session=session, n=n: noop_project.run(session, n)).cpu_s / n * 1e3
+                )
         per_step[n] = best
     return [
-        within("noop_os", max(per_step.values()), "ms CPU a step", 0.6, at_300=per_step[300], at_10000=per_step[10_000]),
+        within(
+            "noop_os",
+            max(per_step.values()),
+            "ms CPU a step",
+            0.6,
+            at_300=per_step[300],
+            at_10000=per_step[10_000],
+        ),
         within("noop_os_flat", per_step[10_000] / per_step[300], "x of 300 steps", 1.25),
     ]
 
@@ -116,7 +125,9 @@ def noop_processes() -> list[Result]:
         best = float("inf")
         for _ in range(2):
             with noop_project.opened("os") as session:
-                cost = cost_with_children(lambda session=session, n=n: noop_project.run(session, n, "processes", 2))
+                cost = cost_with_children(
+                    lambda session=session, n=n: noop_project.run(session, n, "processes", 2)
+                )
                 best = min(best, cost.cpu_s)
         costs[n] = best
     value = (costs[4_200] - costs[200]) / 4_000 * 1e3

@@ -9,7 +9,17 @@ from pathlib import Path
 
 from tests.benchmarks.registry import ROOT, Result, benchmark, command_cpu_s, python, within
 
-HEAVY = ("pandas", "pyarrow", "sqlalchemy", "sqlglot", "networkx", "great_expectations", "streamlit", "numpy", "pydantic")
+HEAVY = (
+    "pandas",
+    "pyarrow",
+    "sqlalchemy",
+    "sqlglot",
+    "networkx",
+    "great_expectations",
+    "streamlit",
+    "numpy",
+    "pydantic",
+)
 COMMAND = ("-m", "ui.cli.main")
 
 
@@ -21,14 +31,16 @@ def help_start_up() -> list[Result]:
     program = (
         "import sys, json, contextlib, io\n"
         "from ui.cli.main import cli\n"
-        "with contextlib.redirect_stdout(io.StringIO()):\n"
-        "    cli(['--help'], standalone_mode=False)\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    cli.main(['--help'])\n"
         f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     )
     done = subprocess.run(python("-c", program), cwd=ROOT, capture_output=True, text=True, check=True)
     heavy = json.loads(done.stdout.splitlines()[-1])
     return [
-        within("help_start_up", shown / nothing, "x python -c pass", 6.0, ms=shown * 1e3, pass_ms=nothing * 1e3),
+        within(
+            "help_start_up", shown / nothing, "x python -c pass", 6.0, ms=shown * 1e3, pass_ms=nothing * 1e3
+        ),
         within("help_heavy_imports", len(heavy), "heavy modules", 0, found=" ".join(heavy) or "none"),
     ]
 
@@ -38,7 +50,8 @@ def list_start_up() -> list[Result]:
     """`assetline list` of 100 assets that import no pandas."""
     with tempfile.TemporaryDirectory(prefix="assetline-bench-") as name:
         root = Path(name)
-        lines = ["from assets_core import Project, DailyPartitions, asset", "days = DailyPartitions('2024-01-01', '2025-01-01')"]
+        lines = ["from assets_core import Project, DailyPartitions, asset"]
+        lines += ["days = DailyPartitions('2024-01-01', '2025-01-01')"]
         lines += ["@asset(partitions=days)\ndef a0() -> str:\n    return ''"]
         lines += [
             f"@asset(partitions=days)\ndef a{index}(a{index - 1}: str) -> str:\n    return a{index - 1}"
@@ -48,7 +61,16 @@ def list_start_up() -> list[Result]:
         (root / "assetline.toml").write_text('project = "light_assets"\n')
         nothing = command_cpu_s(python("-c", "pass"))
         listed = command_cpu_s(python(*COMMAND, "list", "--json"), cwd=root)
-    return [within("list_start_up", listed / nothing, "x python -c pass", 20.0, ms=listed * 1e3, pass_ms=nothing * 1e3)]
+    return [
+        within(
+            "list_start_up",
+            listed / nothing,
+            "x python -c pass",
+            20.0,
+            ms=listed * 1e3,
+            pass_ms=nothing * 1e3,
+        )
+    ]
 
 
 @benchmark
@@ -76,5 +98,13 @@ def fresh_materialize() -> list[Result]:
         again = command_cpu_s(python(*COMMAND, "materialize", "--yes", "--json"), cwd=root, runs=3)
         imports = command_cpu_s(python("-c", "import fresh_assets"), cwd=root, runs=3)
     return [
-        within("fresh_materialize", again - imports, "s CPU", 1.0, partitions=made, cpu_s=again, imports_cpu_s=imports)
+        within(
+            "fresh_materialize",
+            again - imports,
+            "s CPU",
+            1.0,
+            partitions=made,
+            cpu_s=again,
+            imports_cpu_s=imports,
+        )
     ]

@@ -131,10 +131,12 @@ def _ask(plan: Plan) -> None:
 
 def _print_plan(plan: Plan, command: str) -> None:
     from ui.cli.output import print_line, print_next, print_table
+    from ui.cli.summary import format_held_back
     from ui.cli.table import Styled
     from ui.cli.text import format_count, format_partitions
 
     groups: list[tuple[str, PlannedGroup]] = [(group.reason, group) for group in plan.groups]
+    groups += [("blocked", group) for group in plan.blocked]
     groups += [("waiting", group) for group in plan.waiting]
     rows = []
     previous = ""
@@ -144,7 +146,7 @@ def _print_plan(plan: Plan, command: str) -> None:
                 Styled(group.asset if group.asset != previous else "", "bold"),
                 f"{len(group.partitions):,}",
                 format_partitions(group.partitions),
-                Styled(reason, "magenta" if reason == "waiting" else "yellow"),
+                Styled(reason, "magenta" if reason in ("blocked", "waiting") else "yellow"),
                 group.detail,
             )
         )
@@ -157,8 +159,7 @@ def _print_plan(plan: Plan, command: str) -> None:
             fixed=["asset", "reason"],
         )
         print_line()
-    waiting = plan.total - plan.fresh - plan.n_steps
-    tail = f", {format_count(waiting)} waiting for a quality gate" if waiting else ""
+    tail = format_held_back(plan)
     if not plan.n_steps:
         print_line(f"nothing to do: {format_count(plan.fresh)} fresh{tail}.")
         return

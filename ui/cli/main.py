@@ -155,3 +155,7 @@ cli = RootGroup(
 def run() -> None:
     """The entry point of the command."""
     cli.main()
+
+
+if __name__ == "__main__":
+    run()

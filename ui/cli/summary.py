@@ -9,7 +9,7 @@ from io_managers.keys import format_asset_partition
 from ui.cli.options import format_command
 
 if TYPE_CHECKING:
-    from assets_core.engine.executor import CheckOutcome
+    from assets_core.definition.check_outcome import CheckOutcome
     from assets_core.engine.runner import StepFailure
     from assets_core.planning.plan import Plan
     from assets_core.session import RunResult
@@ -20,17 +20,24 @@ _SHOWN_SAMPLE = 5
 _SHOWN_TRACEBACK_LINES = 12
 
 
+def format_held_back(plan: Plan) -> str:
+    """`, 1 blocked by a quality gate, 2 waiting for an input`; empty when nothing is held back."""
+    from ui.cli.text import format_count
+
+    blocked = f", {format_count(plan.n_blocked)} blocked by a quality gate" if plan.n_blocked else ""
+    waiting = f", {format_count(plan.n_waiting)} waiting for an input" if plan.n_waiting else ""
+    return blocked + waiting
+
+
 def print_run_summary(result: RunResult, plan: Plan | None) -> None:
     """Print how a run ended and what to do next."""
     from ui.cli.output import print_line, print_next, styled_state
     from ui.cli.text import format_count, format_duration
 
     if plan is not None and not plan.n_steps:
-        waiting = plan.total - plan.fresh
-        tail = f", {format_count(waiting)} waiting for a quality gate" if waiting else ""
-        print_line(f"nothing to do: {format_count(plan.fresh)} fresh{tail}.")
-        for held in plan.waiting:
-            print_line(f"  {held.asset}: {held.detail}; --force tries again")
+        print_line(f"nothing to do: {format_count(plan.fresh)} fresh{format_held_back(plan)}.")
+        for held in plan.blocked:
+            print_line(f"  {held.asset}[{held.partitions}]: {held.detail}; --force tries again")
         return
     groups = list(_group_failures(result.failures).values())
     for group in groups[:_SHOWN_GROUPS]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pyroaring import BitMap
 
@@ -105,7 +105,13 @@ class Spans:
 
 
 class PartitionMapping(ABC):
-    """A rule that says which upstream partitions a downstream partition needs."""
+    """A rule that says which upstream partitions a downstream partition needs.
+
+    Attributes:
+        reads_many: Whether it may name several for one; then `dict[str, T]` means by partition.
+    """
+
+    reads_many: ClassVar[bool] = True
 
     @abstractmethod
     def problem(self, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
@@ -143,6 +149,8 @@ class PartitionMapping(ABC):
 class IdentityMapping(PartitionMapping):
     """The partition of the same key; none where upstream has no such key."""
 
+    reads_many = False
+
     def __repr__(self) -> str:
         return "identity()"
 
@@ -151,7 +159,7 @@ class IdentityMapping(PartitionMapping):
         if down == up or down.signature() == up.signature():
             return None
         if isinstance(down, StaticPartitions) and isinstance(up, StaticPartitions):
-            lacking = [key for key in down.keys() if key not in set(up.keys())][:3]  # noqa: SIM118 - no mapping
+            lacking = [key for key in down.keys() if key not in set(up.keys())][:3]
             if not lacking:
                 return None
             return (
@@ -285,6 +293,8 @@ class AllMapping(PartitionMapping):
 @dataclass(frozen=True, repr=False)
 class LastMapping(PartitionMapping):
     """The last upstream partition."""
+
+    reads_many = False
 
     def __repr__(self) -> str:
         return "last()"

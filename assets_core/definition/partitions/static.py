@@ -202,6 +202,14 @@ class StaticPartitions(PartitionsDefinition):
         )
 
 
+def key_position(key: str) -> int:
+    """The element of `positions` for a key, whatever the definition."""
+    from xxhash import xxh3_64_intdigest
+
+    value: int = xxh3_64_intdigest(_utf8(key))
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
 def _utf8(key: str) -> bytes:
     return key.encode("utf-8", "surrogatepass")
 

@@ -1,0 +1,131 @@
+"""Small projects for tests of sessions: built from a table of dependencies, or importable by worker processes.
+
+`RECORD` names the file in which the assets of this module note each call, so that also calls in other processes
+are seen; `calls` reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import textwrap
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assets_core import Environment, In, Project, Session, asset
+from assets_core.definition.asset import Asset
+from assets_core.definition.partitions.base import PartitionsDefinition
+from assets_core.project.config import EnvironmentSettings
+from io_managers.storage.base import Storage
+
+
+def memory_environment(**settings: Any) -> Environment:
+    """An environment whose data is in this process's memory; nothing of it touches the disk.
+
+    Its state database is in memory, too, as long as sessions are opened by `open_session`.
+    """
+    name = uuid.uuid4().hex
+    missing = Path(tempfile.gettempdir()) / f"assetline-no-such-folder-{name}"
+    return Environment(
+        EnvironmentSettings(
+            name="test",
+            root=missing,
+            storage_url=f"memory://{name}",
+            state_url=f"sqlite:///{missing}/state.db",
+            **settings,
+        )
+    )
+
+
+@contextmanager
+def open_session(
+    project: Project, environment: Environment | None = None, **options: Any
+) -> Iterator[Session]:
+    """A session without the costs of a trusted folder and of a database on disk."""
+    with Session.open(
+        project, environment or memory_environment(), read_only=True, **options
+    ) as session:
+        yield session
+
+
+@dataclass
+class World:
+    """What the functions of a project built here see and note.
+
+    Attributes:
+        values: What each asset returns; the name of an asset that is not in it is returned with its inputs' values.
+        broken: Asset partitions (key, partition) that raise.
+        calls: Every call, as (key, partition), in order.
+        loaded: What the last call of each asset partition was given, by parameter.
+        returned: What it returned.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    broken: set[tuple[str, str | None]] = field(default_factory=set)
+    calls: list[tuple[str, str | None]] = field(default_factory=list)
+    loaded: dict[tuple[str, str | None], dict[str, Any]] = field(default_factory=dict)
+    returned: dict[tuple[str, str | None], dict[str, Any]] = field(default_factory=dict)
+
+    def ran(self) -> Counter[str]:
+        """How often each asset was called since this was last asked for."""
+        counts = Counter(key for key, _ in self.calls)
+        self.calls.clear()
+        return counts
+
+
+@dataclass(frozen=True)
+class Node:
+    """One asset of a project built here.
+
+    Attributes:
+        reads: What it reads, by parameter: a key, or an `In`.
+        version: Stands for its code.
+        options: Further arguments of `@asset`.
+    """
+
+    reads: Mapping[str, str | In] = field(default_factory=dict)
+    partitions: PartitionsDefinition | None = None
+    version: str = "1"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build_project(world: World, nodes: Mapping[str, Node], extra: Sequence[Asset] = ()) -> Project:
+    """A project of JSON assets; a parameter that reads several partitions gets them as a dict by partition."""
+    return Project(assets=[*(build_asset(world, key, node) for key, node in nodes.items()), *extra], name="built")
+
+
+def build_asset(world: World, key: str, node: Node) -> Asset:
+    """One asset whose function notes its calls in the world."""
+    parameters = "".join(f"{name}: dict[str, Any], " for name in node.reads)
+    arguments = ", ".join(f"{name!r}: {name}" for name in node.reads)
+    source = f"def compute({parameters}context: Context) -> dict:\n    return run(context, {{{arguments}}})\n"
+
+    def run(context: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+        place = (context.asset, context.partition)
+        world.calls.append(place)
+        world.loaded[place] = inputs
+        if place in world.broken or (key, None) in world.broken:
+            raise RuntimeError(f"{key} is broken")
+        value = {"asset": key, "partition": context.partition, "inputs": inputs}
+        world.returned[place] = {"value": world.values[key]} if key in world.values else value
+        return world.returned[place]
+
+    from assets_core import Context
+
+    names: dict[str, Any] = {"run": run, "Context": Context, "Any": Any}
+    exec(compile(source, f"<{key}>", "exec"), names)
+    return asset(
+        key=key,
+        partitions=node.partitions,
+        ins=dict(node.reads),
+        code_version=node.version,
+        **node.options,
+    )(names["compute"])
