@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from io_managers.errors import AssetlineError
@@ -44,6 +45,7 @@ def format_asset_partition(asset: str, partition: str | None) -> str:
     return asset if partition is None else f"{asset}[{partition}]"
 
 
+@lru_cache(maxsize=8192)
 def encode_segment(text: str | None) -> str:
     r"""Turn any string into one safe path segment, no two strings into the same one.
 

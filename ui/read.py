@@ -161,19 +161,19 @@ def build_partition_keys(group: PlannedGroup) -> list[str]:
 
 
 def build_plan(plan: Plan) -> Row:
-    """`plan`: the steps that `materialize` would run, one by one, in their order.
+    """`plan`: what `materialize` would run, partitions of an asset that share a reason together.
 
     `blocked` holds what a quality gate keeps back until something changes, `waiting` what lacks an input.
     """
     return {
         "steps": [
             {
-                "asset": step.asset,
-                "partitions": [] if step.partition is None else [step.partition],
-                "reason": step.reason,
-                "detail": step.detail,
+                "asset": group.asset,
+                "partitions": build_partition_keys(group),
+                "reason": group.reason,
+                "detail": group.detail,
             }
-            for step in plan.steps()
+            for group in plan.groups
         ],
         "fresh": plan.fresh,
         "total": plan.total,

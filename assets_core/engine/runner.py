@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from assets_core.state.store import StateStore
     from io_managers.versions.publication import InputUse
 
-_FLUSH_EVERY_S = 0.02
-_FLUSH_EVERY_CHANGES = 256
+_FLUSH_EVERY_S = 0.1
+_FLUSH_EVERY_CHANGES = 512
 _POLL_S = 0.25
 
 

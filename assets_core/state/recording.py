@@ -232,7 +232,7 @@ class BatchRows:
         if known is not None and known[0] >= seq:
             return
         inputs, columns = publication.inputs, publication.column_hashes
-        self_hash = publication.self_hash or publication.seal()[0].self_hash
+        self_hash = publication.self_hash
         row = (
             branch,
             asset,

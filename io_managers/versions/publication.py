@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from copy import copy
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 RECORD_FORMAT = 1
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 PublicationKind = Literal["publish", "rollback", "drop"]
 
@@ -92,22 +93,18 @@ class Publication:
         """Bytes of all data files."""
         return sum(file.size_bytes for file in self.files)
 
-    def seal(self) -> tuple["Publication", bytes]:
-        """The record with `self_hash` set, and the bytes to store: canonical JSON that ends with that hash."""
-        text = json.dumps(self._body(), separators=(",", ":"), ensure_ascii=False)
-        digest = _digest(text)
-        sealed = copy(self)
-        object.__setattr__(sealed, "self_hash", digest)
-        return sealed, f'{text[:-1]},"self":"{digest}"}}'.encode("utf-8", "surrogatepass")
+    def seal(self, *, seq: int, previous: str, commit_id: str) -> tuple["Publication", bytes]:
+        """The record under a number: with its hash set, and as the bytes to store, which end with that hash.
 
-    def _body(self) -> dict[str, Any]:
-        return {
+        The bytes are canonical JSON: one text for one record.
+        """
+        body = {
             "format": RECORD_FORMAT,
             "asset": self.asset,
             "partition": self.partition,
-            "seq": self.seq,
+            "seq": seq,
             "kind": self.kind,
-            "commit_id": self.commit_id,
+            "commit_id": commit_id,
             "attempt_id": self.attempt_id,
             "run_id": self.run_id,
             "published_at": self.published_at,
@@ -124,9 +121,35 @@ class Publication:
                 for name, use in self.inputs.items()
             },
             "checks": [asdict(check) for check in self.checks],
-            "previous": self.previous,
+            "previous": previous,
             "metadata": self.metadata,
         }
+        text = _ENCODER.encode(body)
+        digest = _digest(text)
+        sealed = Publication(
+            self.asset,
+            self.partition,
+            seq,
+            self.kind,
+            commit_id,
+            self.attempt_id,
+            self.run_id,
+            self.published_at,
+            self.io_manager,
+            self.files,
+            self.rows,
+            self.columns,
+            self.column_hashes,
+            self.data_version,
+            self.code_version,
+            self.config_version,
+            self.inputs,
+            self.checks,
+            previous,
+            self.metadata,
+            digest,
+        )
+        return sealed, f'{text[:-1]},"self":"{digest}"}}'.encode("utf-8", "surrogatepass")
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "Publication":

@@ -11,7 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from io_managers.errors import StorageError
 from io_managers.keys import encode_segment, format_asset_partition
@@ -187,9 +187,8 @@ class VersionStore:
             SupersededError: Somebody else published after `base` was read.
             StorageError: The store failed; with code `outcome-unknown` it could not be learned whether we published.
         """
-        sealed, raw = replace(
-            draft, seq=base.seq + 1, previous=base.self_hash, commit_id=uuid.uuid4().hex
-        ).seal()
+        commit_id = uuid.uuid4().hex
+        sealed, raw = draft.seal(seq=base.seq + 1, previous=base.self_hash, commit_id=commit_id)
         trouble: StorageError | None = None
         for attempt in range(_SETTLE_ATTEMPTS):
             if attempt:
@@ -207,7 +206,9 @@ class VersionStore:
             try:
                 found = self.read(sealed.asset, sealed.partition, sealed.seq)
             except TornRecordError:  # a burnt number: nobody's version, so ours is the next
-                sealed, raw = replace(sealed, seq=sealed.seq + 1).seal()
+                sealed, raw = draft.seal(
+                    seq=sealed.seq + 1, previous=base.self_hash, commit_id=commit_id
+                )
                 continue
             except StorageError as error:
                 if not error.retryable:

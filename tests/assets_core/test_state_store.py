@@ -86,13 +86,6 @@ def test_hashes_are_unsigned_over_their_whole_range(store: StateStore) -> None:
         assert array.tolist() == expected
 
 
-def test_an_unsealed_record_gets_the_hash_it_would_be_sealed_with(store: StateStore) -> None:
-    record = publication()
-    object.__setattr__(record, "self_hash", "")
-    store.record([published(0, record)])
-    assert store.heads("main", ["orders"])["orders"].record_hash(0) == record.seal()[0].self_hash
-
-
 def test_heads_come_in_order_of_the_position_for_many_assets_at_once(store: StateStore) -> None:
     for asset in ("b", "a/x", "c"):
         store.record([published(position, publication(asset, str(position))) for position in (30, -10, 20)])

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks.registry import Cost, Result, benchmark, cost_of, cost_with_children, within
-
-ETL_ROWS = 100_000
-ETL_PARTITIONS = 30
-
-
-@contextmanager
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="assetline-bench-") as name:
-        yield Path(name)
+from tests.benchmarks.registry import (
+    Cost,
+    Result,
+    benchmark,
+    cost_of,
+    cost_with_children,
+    fresh_folder,
+    within,
+)
 
 
 @benchmark
@@ -28,10 +24,8 @@ def etl() -> list[Result]:
     bare: list[Cost] = []
     ours: list[Cost] = []
     for _ in range(3):
-        with folder() as root:
-            bare.append(cost_of(lambda root=root: etl_project.bare_loop(root)))
-        with folder() as root:
-            ours.append(cost_of(lambda root=root: etl_project.with_assetline(root)))
+        bare.append(cost_of(lambda: etl_project.bare_loop(fresh_folder())))
+        ours.append(cost_of(lambda: etl_project.with_assetline(fresh_folder())))
     best, least = min(ours, key=lambda cost: cost.cpu_s), min(bare, key=lambda cost: cost.cpu_s)
     return [
         within(
@@ -74,8 +68,7 @@ def noop_durable() -> list[Result]:
     bare: list[Cost] = []
     ours: list[Cost] = []
     for _ in range(3):
-        with folder() as root:
-            bare.append(cost_of(lambda root=root: bare_writes(root, n)))
+        bare.append(cost_of(lambda: bare_writes(fresh_folder(), n)))
         with noop_project.opened("fsync") as session:
             ours.append(cost_of(lambda session=session, n=n: noop_project.run(session, n)))
     cpu = min(cost.cpu_s for cost in ours), min(cost.cpu_s for cost in bare)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 from assets_core import Environment, Project, StaticPartitions, asset
 from assets_core.session import Session
+from tests.benchmarks.registry import fresh_folder
 
 _PARTITIONS = 10_000
 
@@ -25,10 +24,8 @@ project = Project(assets=[nothing])
 @contextmanager
 def opened(durability: Literal["fsync", "os"]) -> Iterator[Session]:
     """A session on an empty folder."""
-    with tempfile.TemporaryDirectory(prefix="assetline-bench-") as name:
-        environment = Environment.in_folder(Path(name), durability=durability)
-        with Session.open(project, environment) as session:
-            yield session
+    with Session.open(project, Environment.in_folder(fresh_folder(), durability=durability)) as session:
+        yield session
 
 
 def run(session: Session, n: int, executor: str = "inline", workers: int | None = None) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +98,18 @@ def command_cpu_s(command: Sequence[str], *, cwd: Path | None = None, runs: int 
         if index:
             best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return best
+
+
+@cache
+def _scratch() -> Path:
+    root = Path(tempfile.mkdtemp(prefix="assetline-bench-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return root
+
+
+def fresh_folder() -> Path:
+    """An empty folder, removed when the process ends: removing thousands of files slows down making the next ones."""
+    return Path(tempfile.mkdtemp(dir=_scratch()))
 
 
 def python(*arguments: str) -> list[str]:

@@ -50,7 +50,7 @@ def pages() -> list[Path]:
 
 def title_of(page: Path) -> str:
     """A page's path below the repository, as a test's id."""
-    return str(page.relative_to(ROOT))
+    return str(page.relative_to(ROOT)) if page.is_relative_to(ROOT) else page.name
 
 
 def blocks(page: Path) -> list[Block]:

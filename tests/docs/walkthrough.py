@@ -1,14 +1,19 @@
 """Following a page as a reader would: writing its files, making its changes, running its commands and its code."""
 
+import atexit
 import contextlib
+import functools
 import io
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import types
 import uuid
 from pathlib import Path
+from typing import IO, cast
 
 from tests.docs.pages import ROOT, Block, blocks, title_of
 
@@ -92,11 +97,24 @@ class Walkthrough:
         if match := _ASSIGNMENT.fullmatch(command):
             self._environment[match["name"]] = self._shell(f"printf %s {match['value']}").stdout
             return ""
-        done = self._shell(command)
+        words = shlex.split(command)
+        done = self._assetline(words[1:]) if words[0] == "assetline" else self._shell(command)
         self._code = done.returncode
         shown = done.stdout or done.stderr
         assert may_fail or not done.returncode, f"{title_of(self.page)}:{number}: {command}\n{done.stderr}"
         return shown
+
+    def _assetline(self, words: list[str]) -> subprocess.CompletedProcess[str]:
+        known = self._environment
+        words = [re.sub(r"\$(\w+)", lambda match: known.get(match[1], ""), word) for word in words]
+        requests, answers = _command_server()
+        print(
+            json.dumps({"arguments": words, "folder": str(self.folder), "environment": known}),
+            file=requests,
+            flush=True,
+        )
+        answer = json.loads(answers.readline())
+        return subprocess.CompletedProcess(words, answer["code"], answer["stdout"], answer["stderr"])
 
     def _shell(self, command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -147,6 +165,27 @@ class Walkthrough:
         with contextlib.chdir(self.folder), contextlib.redirect_stdout(printed):
             exec(compile(source, str(path), "exec"), self._module.__dict__)
         self._printed = printed.getvalue()
+
+
+@functools.cache
+def _command_server() -> tuple[IO[str], IO[str]]:
+    """Where to send requests and read answers; the server ends with this process, whose end of the pipe closes."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.docs.command_server"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(_stop, server)
+    return cast("IO[str]", server.stdin), cast("IO[str]", server.stdout)
+
+
+def _stop(server: "subprocess.Popen[str]") -> None:
+    for pipe in (server.stdin, server.stdout):
+        if pipe is not None:
+            pipe.close()
+    server.wait()
 
 
 def _plain(text: str) -> str:

@@ -84,9 +84,9 @@ class ForkServer:
         """Run a function in a process to its end."""
         return self.wait(self.start(function, *arguments))
 
-    def warm_up(self, names: list[str]) -> None:
-        """Import modules in the warm process, so that the forked ones need not."""
-        self._ask("load", names)
+    def warm_up(self, names: list[str], *functions: Callable[[], None]) -> None:
+        """Import modules and call functions in the warm process, so that the forked ones need not."""
+        self._ask("load", names, functions)
 
     def close(self) -> None:
         """End the warm process and what it forked."""
@@ -118,10 +118,12 @@ class _Server:
         for pid in self._results:
             os.kill(pid, signal.SIGKILL)
 
-    def load(self, names: list[str]) -> None:
+    def load(self, names: list[str], functions: tuple[Callable[[], None], ...]) -> None:
         for name in names:
             with suppress(ImportError):
                 import_module(name)
+        for function in functions:
+            function()
         gc.collect()
         gc.freeze()  # what is never collected is never copied into the forks
 

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel
 from sqlalchemy import Engine, event
+from sqlalchemy.dialects import sqlite
 
 import assets_core as al
 from assets_core.engine.executor import Report as EngineReport
@@ -27,6 +28,7 @@ from assets_core.planning.plan import Plan, PlannedStep
 from assets_core.project.environment import Environment
 from assets_core.project.project import Project
 from assets_core.session import RunResult, Session
+from assets_core.state import schema
 from assets_core.state.database import Database
 from io_managers.storage.base import Storage
 from io_managers.storage.faults import KillAt
@@ -375,6 +377,12 @@ def _known_in_copies(job: Job, expect: Callable[[str, bool, str], None]) -> Know
 
 def _chains(job: Job) -> Any:
     return read_chains(environment(job).storage)
+
+
+def keep_statements() -> None:
+    """Compile the database's statements once for all forks, as they are the same in each."""
+    statements = schema.WriteStatements(sqlite.dialect(paramstyle="qmark"))
+    schema.WriteStatements = lambda _dialect: statements  # type: ignore[assignment,misc,return-value]
 
 
 def modules(folder: Path) -> list[str]:

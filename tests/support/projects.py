@@ -14,7 +14,7 @@ import tempfile
 import textwrap
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,12 +99,17 @@ class Node:
 
 def build_project(world: World, nodes: Mapping[str, Node], extra: Sequence[Asset] = ()) -> Project:
     """A project of JSON assets; a parameter that reads several partitions gets them as a dict by partition."""
-    return Project(assets=[*(build_asset(world, key, node) for key, node in nodes.items()), *extra], name="built")
+    sliced = {key for key, node in nodes.items() if node.partitions is not None}
+    sliced |= {item.key for item in extra if item.partitions is not None}
+    built = [build_asset(world, key, node, sliced) for key, node in nodes.items()]
+    return Project(assets=[*built, *extra], name="built")
 
 
-def build_asset(world: World, key: str, node: Node) -> Asset:
-    """One asset whose function notes its calls in the world."""
-    parameters = "".join(f"{name}: dict[str, Any], " for name in node.reads)
+def build_asset(world: World, key: str, node: Node, sliced: Collection[str] = ()) -> Asset:
+    """One asset whose function notes its calls in the world; inputs in `sliced` come by partition."""
+    above = {name: item.asset if isinstance(item, In) else item for name, item in node.reads.items()}
+    kinds = {name: "dict" if key in sliced else "Any" for name, key in above.items()}
+    parameters = "".join(f"{name}: dict[str, {kind}], " for name, kind in kinds.items())
     arguments = ", ".join(f"{name!r}: {name}" for name in node.reads)
     source = f"def compute({parameters}context: Context) -> dict:\n    return run(context, {{{arguments}}})\n"
 

@@ -1,0 +1,36 @@
+"""Warm processes to fork from, and the table of what the fault tests did."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults import tiny
+from tests.faults.forks import ForkServer
+from tests.support import figures
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ForkServer]]:
+    """Two warm processes, one for each core."""
+    servers = [ForkServer("tests.faults.tiny") for _ in range(2)]
+    names = servers[0].call(tiny.modules, tmp_path_factory.mktemp("warm")).value
+    for server in servers:
+        server.warm_up(names, tiny.keep_statements)
+    yield servers
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def fork(forks: list[ForkServer]) -> ForkServer:
+    """One warm process."""
+    return forks[0]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the figures."""
+    lines = figures.table()
+    if lines:
+        terminalreporter.section("faults")
+        for line in lines:
+            terminalreporter.write_line(line)

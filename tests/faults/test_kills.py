@@ -1,0 +1,42 @@
+"""A command killed at any point leaves old or new versions, whole, and the same command then finishes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import tiny
+from tests.faults.campaign import Campaign, kill_everywhere
+from tests.faults.forks import ForkServer
+from tests.faults.tiny import ASSETS, Job
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+NOTHING = dict.fromkeys(ASSETS, 0)
+FIRST = dict.fromkeys(ASSETS, 1)
+
+
+def prepared(forks: list[ForkServer], folder: Path, *generations: int) -> Path:
+    forks[0].call(tiny.prepare, folder, generations)
+    return folder
+
+
+def test_a_first_run_killed_anywhere_leaves_nothing_half(forks: list[ForkServer], tmp_path: Path) -> None:
+    template = prepared(forks, tmp_path / "template")
+    job = Job(tmp_path / "work", 1)
+    assert kill_everywhere(Campaign("kill: first run", template, job, NOTHING), forks) == []
+
+
+def test_a_run_over_older_versions_killed_anywhere_leaves_old_or_new(
+    forks: list[ForkServer], tmp_path: Path
+) -> None:
+    template = prepared(forks, tmp_path / "template", 1)
+    job = Job(tmp_path / "work", 2)
+    assert kill_everywhere(Campaign("kill: second run", template, job, FIRST), forks) == []
+
+
+def test_a_blocked_run_killed_anywhere_shows_nothing_unchecked(
+    forks: list[ForkServer], tmp_path: Path
+) -> None:
+    template = prepared(forks, tmp_path / "template", 1)
+    job = Job(tmp_path / "work", 2, passes=False)
+    assert kill_everywhere(Campaign("kill: blocked run", template, job, FIRST), forks) == []
