@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
 from assets_core.errors import NotFoundError
 from assets_core.project.partition_selection import parse_partitions
+from io_managers.formats.annotations import item_type
 from io_managers.formats.loading import load_value
 from io_managers.formats.protocol import SupportsConcat
 from io_managers.formats.registry import io_manager_name_for, load_io_manager
@@ -118,7 +120,9 @@ class PublishedData:
         if as_type is None:
             # what cannot be joined comes by partition, so that a range can be asked of any asset
             joins = len(sources) == 1 or isinstance(manager, SupportsConcat)
-            as_type = asset.output if joins else dict[str, asset.output]  # type: ignore[name-defined]
+            own = item_type(asset.output)  # of an asset that yields its value in pieces
+            output = asset.output if own is Parameter.empty else own
+            as_type = output if joins else dict[str, output]  # type: ignore[valid-type]
         return load_value(manager, sources, as_type, columns)
 
     def _space(self, asset: Asset) -> PartitionsDefinition:

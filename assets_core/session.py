@@ -11,14 +11,16 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from assets_core.errors import NotFoundError
+from assets_core.errors import AssetlineError, NotFoundError, SelectionError
 from assets_core.project.environment import Environment
 from assets_core.project.partition_selection import parse_partitions
 from assets_core.project.run_config import validate_run_config
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from assets_core.status import AssetStatus
 
 _STATE_WORDS = frozenset({"all", "missing", "stale", "failed"})
+#: Runs that this process carries out now: nobody here may take them for dead.
+_RUNNING: set[str] = set()
 _STEP_STATES = ("succeeded", "unchanged", "failed", "blocked", "skipped", "cancelled")
 
 
@@ -170,7 +174,8 @@ class Session:
         """Bring the state database up to what the store's log says."""
         from assets_core.state.sync import synchronize
 
-        synchronize(self.state, self.versions, RunMarks(self.environment.storage), self._position_of)
+        marks = RunMarks(self.environment.storage)
+        synchronize(self.state, self.versions, marks, self._position_of, own_runs=tuple(_RUNNING))
 
     def _position_of(self, asset: str, partition: str | None) -> int:
         from assets_core.definition.partitions.static import key_position
@@ -252,8 +257,8 @@ class Session:
         if partitions is not None and partitions.strip() not in _STATE_WORDS:
             missing = "refuse"
         planner = self._planner(snapshot, force=force, missing_inputs=missing)
-        requested = self._requested(snapshot, keys, named, partitions)
-        return planner.plan(requested, frozenset(named)), snapshot
+        requested, derived = self._requested(snapshot, keys, named, partitions)
+        return planner.plan(requested, frozenset(named), derived), snapshot
 
     @staticmethod
     def _planner(snapshot: Snapshot, *, force: bool, missing_inputs: MissingInputs) -> Planner:
@@ -275,7 +280,13 @@ class Session:
             ",".join(re.sub(r"^(!?)\d*\+|\+\d*$", r"\1", term.strip()) for term in expression.split(","))
             for expression in select
         ]
-        return [key for key in self.select(bare) if key in set(keys)]
+        try:
+            named = set(self.select(bare)) & set(keys)
+        except SelectionError as error:
+            if error.code != "selection-empty":
+                raise
+            named = set()  # as in `+x,!x`: what lies above x without x itself
+        return [key for key in keys if key in named or not named]
 
     def _keys_in_state(self, name: str) -> frozenset[str]:
         statuses = self.status()
@@ -287,10 +298,14 @@ class Session:
 
     def _requested(
         self, snapshot: Snapshot, keys: Sequence[str], named: Sequence[str], partitions: str | None
-    ) -> dict[str, PartitionSet]:
-        """Partitions by asset: what the expression says for the named assets, what mappings derive for the others."""
+    ) -> tuple[dict[str, PartitionSet], frozenset[str]]:
+        """Partitions by asset: what the expression says for the named assets, what mappings derive for the others.
+
+        Returns:
+            The partitions, and the assets that are there because they lie below the others.
+        """
         if partitions is None:
-            return {key: snapshot.space(key).all() for key in keys}
+            return {key: snapshot.space(key).all() for key in keys}, frozenset()
         requested: dict[str, PartitionSet] = {}
         for key in named:
             space = snapshot.space(key)
@@ -300,8 +315,9 @@ class Session:
             requested[key] = parse_partitions(partitions, space, partial(self.resolve, key))
         order = [key for key in snapshot.project.graph.order if key in set(keys)]
         self._derive_upstream(snapshot, order, requested, set(named))
-        self._derive_downstream(snapshot, order, requested, set(named))
-        return requested
+        above = frozenset(requested)
+        self._derive_downstream(snapshot, order, requested, above)
+        return requested, frozenset(requested) - above
 
     def _derive_upstream(
         self, snapshot: Snapshot, order: Sequence[str], requested: dict[str, PartitionSet], named: set[str]
@@ -311,23 +327,26 @@ class Session:
             below = requested.get(key)
             if below is None:
                 continue
-            for item in snapshot.asset(key).inputs:
-                if item.asset in chosen and item.asset not in named:
-                    needed = snapshot.spans(key, item).upstream(below)
-                    before = requested.get(item.asset)
-                    requested[item.asset] = needed if before is None else before | needed
+            for above, spans in snapshot.links(key):
+                if above in chosen and above not in named:
+                    needed = spans.upstream(below)
+                    before = requested.get(above)
+                    requested[above] = needed if before is None else before | needed
 
     def _derive_downstream(
-        self, snapshot: Snapshot, order: Sequence[str], requested: dict[str, PartitionSet], named: set[str]
+        self,
+        snapshot: Snapshot,
+        order: Sequence[str],
+        requested: dict[str, PartitionSet],
+        settled: frozenset[str],
     ) -> None:
-        derived = set(requested) - named
         for key in order:
-            if key in named or key in derived:
+            if key in settled:
                 continue
-            for item in snapshot.asset(key).inputs:
-                above = requested.get(item.asset)
+            for name, spans in snapshot.links(key):
+                above = requested.get(name)
                 if above is not None:
-                    touched = snapshot.spans(key, item).downstream(above)
+                    touched = spans.downstream(above)
                     before = requested.get(key)
                     requested[key] = touched if before is None else before | touched
 
@@ -376,43 +395,44 @@ class Session:
         kind = executor or str(self.environment.executor.get("kind", "inline"))
         run_id = new_id()
         started = time.time()
-        self.state.start_run(
-            RunStart(
-                run_id=run_id,
-                project=self.project.reference or self.project.name,
-                branch=self.branch,
-                started_at=started,
-                n_steps=plan.n_steps,
-                selection=" ".join([*select, *(["-p", partitions] if partitions else [])]),
-                executor=kind,
-                pid=os.getpid(),
-                host=socket.gethostname(),
-            )
+        start = RunStart(
+            run_id=run_id,
+            project=self.project.reference or self.project.name,
+            branch=self.branch,
+            started_at=started,
+            n_steps=plan.n_steps,
+            selection=" ".join([*select, *(["-p", partitions] if partitions else [])]),
+            executor=kind,
+            pid=os.getpid(),
+            host=socket.gethostname(),
         )
-        if observer is not None:
-            observer.run_started(run_id, plan)
         held = "blocked" if plan.n_blocked else "succeeded"
         result = RunResult(run_id, held, _no_steps(plan), time.time() - started)
-        if plan.n_steps:
-            result = self._run(
-                run_id, plan, snapshot, kind, workers, raw, validated, started, keep_going, observer
-            )
-        ended = time.time()
-        self.state.finish_run(run_id, result.status, ended, result.steps)
+        _RUNNING.add(run_id)
+        try:
+            # the executor is opened first: a request that it refuses leaves no run behind
+            with self._opened_executor(run_id, plan, kind, workers, raw, validated) as opened:
+                self.state.start_run(start)
+                if observer is not None:
+                    observer.run_started(run_id, plan)
+                if opened is not None:
+                    result = self._run(start, plan, snapshot, opened, keep_going, observer)
+            self.state.finish_run(run_id, result.status, time.time(), result.steps)
+        except BaseException as error:
+            self._break_off(run_id, error)
+            raise
+        finally:
+            _RUNNING.discard(run_id)
         if observer is not None:
             observer.run_finished(result)
         return result
 
     def _run(
         self,
-        run_id: str,
+        start: RunStart,
         plan: Plan,
         snapshot: Snapshot,
-        kind: str,
-        workers: int | None,
-        raw: Mapping[str, Mapping[str, object]],
-        config: dict[str, Any],
-        started: float,
+        opened: Executor,
         keep_going: bool,  # noqa: FBT001 - private, one caller
         observer: RunObserver | None,
     ) -> RunResult:
@@ -421,49 +441,58 @@ class Session:
         from assets_core.engine.schedule import RunSchedule
 
         marks = RunMarks(self.environment.storage)
-        mark = RunMark(
-            run_id,
-            self.branch,
-            tuple(dict.fromkeys(group.asset for group in plan.groups)),
-            socket.gethostname(),
-            os.getpid(),
-            started,
+        assets = tuple(dict.fromkeys(group.asset for group in plan.groups))
+        mark = RunMark(start.run_id, self.branch, assets, start.host, start.pid, start.started_at)
+        marks.open(mark)
+        runner = Runner(
+            start.run_id,
+            RunSchedule(plan, snapshot),
+            snapshot,
+            opened,
+            self.state,
+            RunLog(self.environment.storage, start.run_id),
+            keep_going=keep_going,
+            observer=observer,
         )
-        opened, close = self._open_executor(run_id, kind, workers, raw, config)
-        finished = False
-        try:
-            marks.open(mark)
-            runner = Runner(
-                run_id,
-                RunSchedule(plan, snapshot),
-                snapshot,
-                opened,
-                self.state,
-                RunLog(self.environment.storage, run_id),
-                keep_going=keep_going,
-                observer=observer,
-            )
-            summary = runner.run()
-            finished = True
-        finally:
-            opened.close(kill=not finished)
-            close()
+        summary = runner.run()
         marks.close(mark)
-        self.state.mark_absorbed(run_id)
+        self.state.mark_absorbed(start.run_id)
         counts = _no_steps(plan)
         for name, count in summary.counts.items():
             counts[name if name in counts else "failed"] += count
         status = "blocked" if summary.status == "succeeded" and plan.n_blocked else summary.status
-        return RunResult(run_id, status, counts, time.time() - started, tuple(summary.failures))
+        return RunResult(
+            start.run_id, status, counts, time.time() - start.started_at, tuple(summary.failures)
+        )
 
-    def _open_executor(
+    def _break_off(self, run_id: str, error: BaseException) -> None:
+        """End a run that an error left unfinished, as far as state and storage still can; all its workers are gone."""
+        with suppress(AssetlineError):
+            if not any(row.run_id == run_id for row in self.state.unfinished_runs()):
+                return
+            counts = Counter(step.state for step in self.state.steps(run_id))
+            status = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
+            self.state.finish_run(run_id, status, time.time(), counts)
+        with suppress(AssetlineError):
+            marks = RunMarks(self.environment.storage)
+            mark = marks.read(run_id)
+            if mark is not None:
+                marks.close(mark)
+
+    @contextmanager
+    def _opened_executor(
         self,
         run_id: str,
+        plan: Plan,
         kind: str,
         workers: int | None,
         raw: Mapping[str, Mapping[str, object]],
         config: dict[str, Any],
-    ) -> tuple[Executor, Callable[[], None]]:
+    ) -> Iterator[Executor | None]:
+        """The executor for a run, None when it has no steps; killed when the block raises."""
+        if not plan.n_steps:
+            yield None
+            return
         from assets_core.engine.executor import WorkerJob
         from assets_core.engine.step import ProjectStepRunner
         from assets_core.executors.opening import open_executor
@@ -477,8 +506,16 @@ class Session:
             config={key: dict(values) for key, values in raw.items()},
         )
         runner = ProjectStepRunner(self.project, self.environment, branch=self.branch, config=config)
-        count = workers or int(self.environment.executor.get("workers", 0)) or os.cpu_count() or 1
-        return open_executor(kind, job, lambda: runner, count), runner.close
+        if workers is None:
+            workers = int(self.environment.executor.get("workers", 0)) or os.cpu_count() or 1
+        opened = open_executor(kind, job, lambda: runner, workers)
+        finished = False
+        try:
+            yield opened
+            finished = True
+        finally:
+            opened.close(kill=not finished)
+            runner.close()
 
     # -- looking ------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """Names of assets and partitions, and the one injective way from a name to a path segment."""
 
-import hashlib
 import re
 from functools import lru_cache
 from typing import NamedTuple
@@ -63,6 +62,8 @@ def encode_segment(text: str | None) -> str:
     encoded = "".join([_ESCAPES[byte] for byte in raw])
     if len(encoded) <= _MAX_SEGMENT_CHARS:
         return encoded
+    import hashlib  # long keys are rare, and start-up is not
+
     return f"{encoded[:_PREFIX_CHARS]}~{hashlib.sha256(raw).hexdigest()}"
 
 

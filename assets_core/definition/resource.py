@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from types import TracebackType
 from typing import Any, Self, dataclass_transform, get_type_hints
 
 from assets_core.errors import ConfigError
+from io_managers.nearest import nearest_names
 
 __all__ = ["Resource"]
 
@@ -96,5 +96,5 @@ def _takes_config(hint: Any) -> bool:
 
 
 def _nearest(key: str, known: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
+    close = nearest_names(key, known, n=1)
     return f" (nearest: {close[0]!r})" if close else ""

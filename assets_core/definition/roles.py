@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_args, get_origin
@@ -19,6 +18,7 @@ from assets_core.definition.signature import (
     strip_optional,
 )
 from assets_core.errors import DefinitionError
+from io_managers.nearest import nearest_names
 
 if TYPE_CHECKING:
     from assets_core.definition.contract import Contract
@@ -112,7 +112,7 @@ def _unknown_parameters(signature: Signature, ins: Mapping[str, In]) -> list[Fun
     problems = []
     for name in ins:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
+            close = nearest_names(name, names, n=1)
             nearest = f"; nearest: {close[0]!r}" if close else ""
             problems.append(
                 FunctionProblem(

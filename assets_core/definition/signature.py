@@ -6,7 +6,6 @@ every name of the module exists, and defining assets stays cheap.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import os
@@ -15,6 +14,8 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
+
+from io_managers.nearest import nearest_names
 
 __all__ = [
     "EMPTY",
@@ -225,7 +226,7 @@ def _bad_annotation(
     do = "correct the annotation."
     if isinstance(error, NameError):
         missing = getattr(error, "name", None) or text
-        close = difflib.get_close_matches(
+        close = nearest_names(
             missing, [known for known in scope if not known.startswith("__")], n=1, cutoff=0.75
         )
         do = (

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from io_managers.storage.base import ObjectMissingError, Storage
+from assets_core.errors import StorageError
+from io_managers.storage.base import ObjectExistsError, ObjectMissingError, Storage
 
 if TYPE_CHECKING:
     from assets_core.engine.executor import StepError, StepLog
@@ -21,7 +23,11 @@ _SEGMENT_EVERY_S = 2.0
 
 
 class RunLog:
-    """Collects lines and writes them as segments; nothing is written for a silent run."""
+    """Collects lines and writes them as segments; nothing is written for a silent run.
+
+    A store that takes no segment keeps no run from ending: the lines wait for the next try, and those that are
+    left at the end are lost.
+    """
 
     def __init__(self, storage: Storage, run_id: str) -> None:
         self._storage = storage
@@ -47,7 +53,7 @@ class RunLog:
                     "asset": step.asset,
                     "partition": step.partition,
                     "attempt": attempt,
-                    "level": level,
+                    "level": level.lower(),
                     "message": message,
                 },
                 ensure_ascii=True,
@@ -63,13 +69,20 @@ class RunLog:
 
     def close(self) -> None:
         """Write what is left."""
-        if self._lines:
-            self._segment += 1
-            self._storage.put_new(
-                f"{self._folder}/{self._segment:06d}.jsonl", ("\n".join(self._lines) + "\n").encode()
-            )
-            self._lines = []
+        with suppress(StorageError, ObjectMissingError):
+            while self._lines:
+                self._write()
         self._written_at = time.monotonic()
+
+    def _write(self) -> None:
+        path = f"{self._folder}/{self._segment + 1:06d}.jsonl"
+        try:
+            self._storage.put_new(path, ("\n".join(self._lines) + "\n").encode())
+            written = len(self._lines)
+        except ObjectExistsError:  # ours, of a try whose answer was lost: what came since is the next segment
+            written = self._storage.get(path).count(b"\n")
+        self._segment += 1
+        del self._lines[:written]
 
 
 def read_run_log(storage: Storage, run_id: str) -> Iterator[dict[str, object]]:

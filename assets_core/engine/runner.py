@@ -114,7 +114,10 @@ class Runner:
         self._wake_at: float | None = None
         self._status: str | None = None
         self._interrupts = 0
+        self._interrupts_seen = 0
+        self._is_polling = False
         self._failures: list[StepFailure] = []
+        self._retrying: dict[int, StepOutcome] = {}
 
     def run(self) -> RunSummary:
         """Run every step to its end; Ctrl-C stops cleanly, a second one at once."""
@@ -122,15 +125,15 @@ class Runner:
             self._carry_out(self._machine.start(self._clock()))
             while self._status is None:
                 self._turn()
-        self._skip_the_rest()
+        self._settle_the_rest()
         self._flush()
         self._log.close()
         return RunSummary(self._status, dict(self._machine.counts()), self._failures)
 
     def _turn(self) -> None:
         interrupts = self._interrupts
-        if interrupts:
-            self._interrupts = 0
+        if interrupts > self._interrupts_seen:
+            self._interrupts_seen = interrupts
             self._carry_out(self._machine.on(CancelRequested(kill=interrupts > 1), self._clock()))
         settled, self._ended = self._ended, []
         for step, attempt, outcome in settled:
@@ -138,7 +141,7 @@ class Runner:
         if settled:
             return
         timeout = _POLL_S if self._wake_at is None else max(0.0, min(_POLL_S, self._wake_at - self._clock()))
-        for report in self._executor.poll(timeout):
+        for report in self._poll(timeout):
             self._take(report)
         now = self._clock()
         if self._wake_at is not None and now >= self._wake_at:
@@ -146,6 +149,19 @@ class Runner:
             self._carry_out(self._machine.on(TimePassed(), now))
         if len(self._changes) >= _FLUSH_EVERY_CHANGES or now - self._flushed_at > _FLUSH_EVERY_S:
             self._flush()
+
+    def _poll(self, timeout_s: float) -> list[Report]:
+        """What the executor reports; a step that runs within `poll` may be interrupted there."""
+        self._is_polling = True
+        try:
+            return self._executor.poll(timeout_s)
+        except KeyboardInterrupt:
+            if self._interrupts > 2:
+                raise
+            self._interrupts = max(self._interrupts, 2)  # the step's own code may have raised it
+            return []
+        finally:
+            self._is_polling = False
 
     def _carry_out(self, commands: Sequence[Command]) -> None:
         for command in commands:
@@ -218,8 +234,10 @@ class Runner:
                 self._clock(),
             )
         )
-        if not self._is_over(step) and resolved is not None:
-            self._resolved[step] = resolved
+        if self._is_over(step):
+            self._retrying.pop(step, None)
+        else:
+            self._retrying[step] = outcome
         planned = schedule.planned(step)
         basis = 0
         if outcome.state in ("failed", "blocked", "lost", "superseded"):
@@ -270,26 +288,36 @@ class Runner:
     def _is_over(self, step: int) -> bool:
         return self._machine.state(step) not in TRANSITIONS
 
-    def _skip_the_rest(self) -> None:
-        """Record the steps that ended without being tried."""
+    def _settle_the_rest(self) -> None:
+        """Record the steps that ended without being tried, or without the next try that they waited for."""
         now = time.time()
-        never_run: tuple[StepState, ...] = ("skipped", "cancelled")
-        for state, step in [(name, index) for name in never_run for index in self._machine.steps_in(name)]:
-            if not self._machine.attempt(step):
-                planned = self._schedule.planned(step)
-                self._changes.append(
-                    StepChanged(
-                        run_id=self._run_id,
-                        step=step,
-                        asset=planned.asset,
-                        partition=planned.partition,
-                        position=self._schedule.position_of(step),
-                        state=state,
-                        attempt=0,
-                        reason=planned.reason,
-                        at=now,
-                    )
+        ends: tuple[StepState, ...] = ("skipped", "cancelled", "failed")
+        for state, step in [(name, index) for name in ends for index in self._machine.steps_in(name)]:
+            outcome = self._retrying.pop(step, None)
+            attempt = self._machine.attempt(step)
+            if attempt and outcome is None:
+                continue
+            planned = self._schedule.planned(step)
+            error = outcome.error if outcome is not None else None
+            if state == "failed" and outcome is not None:
+                self._failures.append(
+                    StepFailure(planned.asset, planned.partition, state, error, outcome.checks)
                 )
+            self._changes.append(
+                StepChanged(
+                    run_id=self._run_id,
+                    step=step,
+                    asset=planned.asset,
+                    partition=planned.partition,
+                    position=self._schedule.position_of(step),
+                    state=state,
+                    attempt=attempt,
+                    reason=planned.reason,
+                    at=now,
+                    error_code=error.code if error else "",
+                    error_message=error.message if error else "",
+                )
+            )
 
     def _flush(self) -> None:
         if self._changes:
@@ -305,9 +333,11 @@ class Runner:
             yield
             return
 
+        runs_in_poll = getattr(self._executor, "runs_in_poll", False)
+
         def request(_number: int, _frame: FrameType | None) -> None:
             self._interrupts += 1
-            if self._interrupts > 2:
+            if self._interrupts > 2 or (self._interrupts == 2 and runs_in_poll and self._is_polling):
                 raise KeyboardInterrupt
 
         previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
 import sys
+import threading
 import time
 import traceback
 from collections import OrderedDict
@@ -20,7 +22,7 @@ from assets_core.definition.check_outcome import CheckOutcome
 from assets_core.definition.partitions.mapping import default_mapping
 from assets_core.engine.executor import StepError, StepLog, StepOutcome
 from assets_core.engine.step_log import StepLogger
-from assets_core.errors import AssetlineError, CheckFailedError, StorageError, UserCodeError
+from assets_core.errors import AssetlineError, CheckFailedError, FormatError, StorageError, UserCodeError
 from io_managers.formats.loading import load_value
 from io_managers.formats.registry import io_manager_name_for, load_io_manager
 from io_managers.keys import format_asset_partition
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from io_managers.versions.staging import Staging
 
 _RECORDS_KEPT = 4096
+_NOTHING_LEFT = "nothing: no version was published."
+_log = logging.getLogger("assetline")
 
 
 class ProjectStepRunner:
@@ -64,11 +68,15 @@ class ProjectStepRunner:
         self._managers: dict[str, IOManager] = {}
         self._records: OrderedDict[tuple[str, str | None, int], Publication] = OrderedDict()
         self._resources = contextlib.ExitStack()
-        self._opened: dict[type, Any] = {}
+        self._opened: dict[tuple[str, type], Any] = {}
+        self._opening = threading.Lock()
 
     def close(self) -> None:
-        """Close the resources that steps opened."""
-        self._resources.close()
+        """Close the resources that steps opened; one that does not close is logged: what was published stays."""
+        try:
+            self._resources.close()
+        except Exception as error:  # noqa: BLE001 - the user's code
+            _log.warning("a resource did not close: %s: %s", type(error).__name__, _text_of(error))
 
     def run(self, task: StepTask, report: ReportSink) -> StepOutcome:
         """Run one step to its end; never raises except `KeyboardInterrupt`."""
@@ -104,51 +112,59 @@ class ProjectStepRunner:
         value = self._compute(asset, task, self._load_arguments(asset, task, report))
         staging = self.versions.stage(task.asset, task.partition)
         try:
-            manager = self.manager(asset)
-            with _user_iterator_errors(task):
-                value, contract_outcomes = _conform(asset, value)
-            blocking = [outcome for outcome in contract_outcomes if outcome.is_blocking]
-            written: Written | None = None
-            checks: tuple[CheckOutcome, ...] = tuple(contract_outcomes)
-            if not blocking:
-                with _user_iterator_errors(task):
-                    written = manager.write(value, staging)
-                staging.verify()
-                checks += self._audit(asset, task, staging, manager)
-                blocking = [outcome for outcome in checks if outcome.is_blocking]
+            written, checks = self._stage(asset, task, staging, value)
+            blocking = [outcome for outcome in checks if outcome.is_blocking]
             if blocking:
                 return "blocked", None, checks, _blocked_error(task, blocking, staging)
             if report.abandoned:
                 staging.discard()
                 return "cancelled", None, checks, None
-            draft = _draft(task, staging, manager, written, checks)
-            return "succeeded", self.versions.publish(draft, base), checks, None
-        except SupersededError as signal:
-            staging.discard()
-            if _is_same_work(signal.winner, task):
-                return "unchanged", signal.winner, (), None
-            return "superseded", signal.winner, (), _superseded_error(task, signal.winner)
-        except AssetlineError:
+        except Exception:
             with contextlib.suppress(StorageError):
                 staging.discard()
             raise
+        draft = _draft(task, staging, self.manager(asset), written, checks)
+        try:
+            # from here on the files may be those of a published version, whatever error comes: they stay
+            return "succeeded", self.versions.publish(draft, base), checks, None
+        except SupersededError as signal:
+            with contextlib.suppress(StorageError):
+                staging.discard()
+            if _is_same_work(signal.winner, task):
+                return "unchanged", signal.winner, (), None
+            return "superseded", signal.winner, (), _superseded_error(task, signal.winner)
+
+    def _stage(
+        self, asset: Asset, task: StepTask, staging: Staging, value: Any
+    ) -> tuple[Written | None, tuple[CheckOutcome, ...]]:
+        """Write the value where no reader looks, and judge it; a table against its contract is not written."""
+        with _storing(task):
+            value, outcomes = _conform(asset, value)
+        checks = tuple(outcomes)
+        if any(outcome.is_blocking for outcome in checks):
+            return None, checks
+        manager = self.manager(asset)
+        with _storing(task):
+            written = manager.write(value, staging)
+        staging.verify()
+        return written, checks + self._audit(asset, task, staging, manager)
 
     def _load_arguments(self, asset: Asset, task: StepTask, report: ReportSink) -> dict[str, Any]:
-        arguments: dict[str, Any] = {
-            item.parameter: self.load_input(
-                task.inputs[item.parameter],
-                item.annotation,
-                item.columns,
-                by_partition=self._reads_many(asset, item),
-            )
-            for item in asset.inputs
-        }
+        arguments: dict[str, Any] = {}
+        for item in asset.inputs:
+            with _loading(task, item):
+                arguments[item.parameter] = self.load_input(
+                    task.inputs[item.parameter],
+                    item.annotation,
+                    item.columns,
+                    by_partition=self._reads_many(asset, item),
+                )
         if asset.has_context:
             arguments[asset.context_parameter] = self._context(asset, task, report)
         if asset.config_model is not None:
             arguments["config"] = self._config[asset.key]
         for parameter, kind in asset.resources.items():
-            arguments[parameter] = self._resource(parameter, kind)
+            arguments[parameter] = self._resource(task, parameter, kind)
         return arguments
 
     def _reads_many(self, asset: Asset, item: Input) -> bool:
@@ -211,12 +227,19 @@ class ProjectStepRunner:
             config=self._config.get(asset.key),
         )
 
-    def _resource(self, parameter: str, kind: type) -> Any:
-        found = self._opened.get(kind)
-        if found is None:
-            from assets_core.project.resources import open_resource
+    def _resource(self, task: StepTask, parameter: str, kind: type) -> Any:
+        from assets_core.project.resources import open_resource
 
-            found = self._opened[kind] = open_resource(self.environment, parameter, kind, self._resources)
+        with self._opening:  # once, though several threads may want it
+            found = self._opened.get((parameter, kind))
+            if found is None:
+                try:
+                    found = open_resource(self.environment, parameter, kind, self._resources)
+                except AssetlineError:
+                    raise
+                except (Exception, SystemExit) as error:
+                    raise _resource_error(task, parameter, error) from error
+                self._opened[parameter, kind] = found
         return found
 
     def _compute(self, asset: Asset, task: StepTask, arguments: dict[str, Any]) -> Any:
@@ -308,10 +331,13 @@ def _is_same_work(publication: Publication, task: StepTask) -> bool:
 
 
 @contextlib.contextmanager
-def _user_iterator_errors(task: StepTask) -> Iterator[None]:
-    """An asset that yields runs while its value is written: what its code raises there is the user's."""
+def _storing(task: StepTask) -> Iterator[None]:
+    """Say whose value cannot be stored. One that an asset yields is computed now: what raises there is the user's."""
     try:
         yield
+    except FormatError as error:
+        name = format_asset_partition(task.asset, task.partition)
+        raise _format_error(f"{name} cannot be stored", error, left=_NOTHING_LEFT) from error
     except AssetlineError:
         raise
     except (Exception, SystemExit) as error:
@@ -320,13 +346,53 @@ def _user_iterator_errors(task: StepTask) -> Iterator[None]:
         raise _write_error(task, error) from error
 
 
+@contextlib.contextmanager
+def _loading(task: StepTask, item: Input) -> Iterator[None]:
+    """Say which input of which asset partition cannot be loaded."""
+    subject = f"{format_asset_partition(task.asset, task.partition)} cannot load its input {item.parameter!r}"
+    try:
+        yield
+    except FormatError as error:
+        raise _format_error(subject, error) from error
+    except AssetlineError:
+        raise
+    except Exception as error:
+        failure = UserCodeError(
+            "input-not-readable",
+            f"{subject}.",
+            why=f"{type(error).__name__}: {_text_of(error)}",
+            do=f"look at the files of {item.asset} and at what reads them; "
+            f"`assetline runs logs {task.run_id}` has the traceback.",
+        )
+        raise failure from error
+
+
 def _write_error(task: StepTask, error: BaseException) -> AssetlineError:
     return UserCodeError(
         "value-not-writable",
         f"the value of {format_asset_partition(task.asset, task.partition)} cannot be stored.",
-        why=f"{type(error).__name__}: {error}",
+        why=f"{type(error).__name__}: {_text_of(error)}",
         do="return a value of the annotated type that its format can hold.",
+        left=_NOTHING_LEFT,
     )
+
+
+def _format_error(subject: str, error: FormatError, *, left: str = "") -> FormatError:
+    """What a format says of a value, with the asset partition it belongs to."""
+    return FormatError(error.code, f"{subject}: {error.what}", why=error.why, do=error.do, left=left)
+
+
+def _resource_error(task: StepTask, parameter: str, error: BaseException) -> UserCodeError:
+    name = format_asset_partition(task.asset, task.partition)
+    failure = UserCodeError(
+        "resource-not-opened",
+        f"the resource {parameter!r} of {name} could not be opened.",
+        why=f"{type(error).__name__}: {_text_of(error)}",
+        do=f"look at its settings; `assetline runs logs {task.run_id}` has the traceback.",
+        left=_NOTHING_LEFT,
+    )
+    failure.__cause__ = error
+    return failure
 
 
 def _user_error(task: StepTask, error: BaseException) -> UserCodeError:
@@ -338,12 +404,23 @@ def _user_error(task: StepTask, error: BaseException) -> UserCodeError:
         f"the function of {name} "
         + ("called sys.exit" if isinstance(error, SystemExit) else f"raised {type(error).__name__}")
         + f"{at}.",
-        why=str(error) or type(error).__name__,
+        why=_text_of(error),
         do=f"mend the function; `assetline runs logs {task.run_id}` has the traceback.",
-        left="nothing: no version was published.",
+        left=_NOTHING_LEFT,
     )
     failure.__cause__ = error
     return failure
+
+
+def _text_of(error: BaseException) -> str:
+    """What an exception says, or its type; one of the user's may not even be able to say it."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the user's code
+        text = ""
+    if isinstance(error, SystemExit):
+        return f"sys.exit({error.code!r})"
+    return text or type(error).__name__
 
 
 _OWN_FOLDERS = tuple(
@@ -385,7 +462,8 @@ def _blocked_error(task: StepTask, blocking: Sequence[CheckOutcome], staging: St
         "blocking-check",
         f"{name} was not published: check '{first.check}'{more} failed: {first.observed}.",
         why=f"expected {first.expected}.",
-        do=f"mend the data or the check, then `assetline materialize {task.asset}`.",
+        do=f"mend the code, the check or the inputs and run `assetline materialize {task.asset}`; after mending data "
+        "that assetline does not see, add --force.",
         left=f"{left}readers still see "
         + (f"version v{task.base}." if task.base else "nothing: there is no earlier version."),
     )

@@ -24,6 +24,8 @@ class InlineExecutor:
     """
 
     capacity = 1
+    #: An interrupt of the process reaches the step only by an exception within `poll`.
+    runs_in_poll = True
 
     def __init__(self, runner: StepRunner) -> None:
         self._runner = runner

@@ -1,11 +1,11 @@
 """From the name of an executor to the executor."""
 
-import difflib
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 
 from assets_core.engine.executor import Executor, StepRunner, WorkerJob
 from assets_core.errors import AssetlineError, ConfigError, PluginError
+from io_managers.nearest import nearest_names
 
 #: A plug-in is a callable of this shape under the entry point group.
 ExecutorFactory = Callable[[WorkerJob, Callable[[], StepRunner], int], Executor]
@@ -67,7 +67,7 @@ def _find_plugin(kind: str) -> EntryPoint:
         if plugin.name == kind:
             return plugin
     known = sorted({*BUILTIN_KINDS, *plugins.names})
-    near = difflib.get_close_matches(kind, known, n=1)
+    near = nearest_names(kind, known, n=1)
     raise ConfigError(
         "executor-unknown",
         f"there is no executor {kind!r}.",

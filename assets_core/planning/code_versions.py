@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from assets_core.planning.fingerprint import code_version, config_version
+from assets_core.planning.fingerprint import code_version, config_version, fingerprint_of, format_hash
 from assets_core.planning.snapshot import CurrentVersions
 
 if TYPE_CHECKING:
@@ -38,6 +39,19 @@ def asset_code_version(asset: Asset) -> CodeVersion:
     )
 
 
+def gates_version(asset: Asset) -> str:
+    """16 hex digits over the checks of an asset: their code, and whether they block."""
+    pairs = {
+        index: int(code_version(check.function, extra={"gate": f"{check.name} {check.is_blocking}"}).hash, 16)
+        for index, check in enumerate(sorted(asset.checks, key=lambda check: check.name))
+    }
+    return format_hash(fingerprint_of(pairs))
+
+
 def current_versions(asset: Asset, config: Mapping[str, Any]) -> CurrentVersions:
     """Code and configuration version of an asset; `config` holds validated models by asset key."""
-    return CurrentVersions(asset_code_version(asset).hash, config_version(config.get(asset.key)))
+    return CurrentVersions(
+        asset_code_version(asset).hash,
+        config_version(config.get(asset.key)),
+        partial(gates_version, asset),
+    )

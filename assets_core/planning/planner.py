@@ -48,12 +48,19 @@ class Planner:
         self.planned: dict[str, Mask] = {}
         self._waiting: dict[str, Mask] = {}
 
-    def plan(self, requested: Mapping[str, PartitionSet], forced: frozenset[str] | None = None) -> Plan:
+    def plan(
+        self,
+        requested: Mapping[str, PartitionSet],
+        forced: frozenset[str] | None = None,
+        derived: frozenset[str] = frozenset(),
+    ) -> Plan:
         """Decide for every requested asset partition whether it runs, and why.
 
         Args:
             requested: Partitions by asset; assets may come in any order.
             forced: With `force`, the assets it applies to; None for all requested.
+            derived: Assets of which whatever reads the others' partitions was requested: one that also needs
+                partitions of theirs that were not requested, and are not there, waits.
 
         Raises:
             PlanError: `input-not-materialized`: an input is neither published nor planned.
@@ -71,7 +78,7 @@ class Planner:
             force = self._force and (forced is None or key in forced)
             own = self._decide(key, asked, force=force)
             gated = self._gated(key, own, force=force)
-            lacking = self._lacking(key, own, gated)
+            lacking = self._lacking(key, own, gated, is_derived=key in derived)
             held_back = gated | lacking
             running = np.zeros(len(asked), np.bool_)
             for reason, detail, mask in own:
@@ -151,7 +158,9 @@ class Planner:
         )
         return gated
 
-    def _lacking(self, key: str, decided: Sequence[tuple[Reason, str, Mask]], gated: Mask) -> Mask:
+    def _lacking(
+        self, key: str, decided: Sequence[tuple[Reason, str, Mask]], gated: Mask, *, is_derived: bool
+    ) -> Mask:
         """Partitions that wait for an input.
 
         Raises:
@@ -165,7 +174,7 @@ class Planner:
             lacking = wanted & ~held & self._lacks(key, item)
             if not lacking.any():
                 continue
-            match self._missing_inputs:
+            match "wait" if is_derived and item.asset in self.planned else self._missing_inputs:
                 case "wait":
                     refused = np.zeros(len(gated), np.bool_)
                 case "wait_for_gates":
@@ -230,7 +239,7 @@ class Planner:
         also = f" ({count} asset partitions lack an input)" if count > 1 else ""
         if upstream.outcome[missing[0]] == BLOCKED:
             why = f"{name} was blocked by a quality gate and has no earlier version{also}."
-            do = f"see `assetline why {item.asset}`, mend the data or the check, and materialize it first."
+            do = f"see `assetline runs show`, mend the data or the check, and materialize {item.asset} first."
         elif asset.function is None:
             why = f"{item.asset} is external and its data is not there{also}."
             do = "provide the file, or leave such partitions out with In(missing='skip')."

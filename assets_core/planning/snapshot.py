@@ -7,8 +7,9 @@ the run's own publications; nobody else's publications enter, so that a run read
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,10 +36,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CurrentVersions:
-    """What a publication made now would record: 16 hex digits each."""
+    """What a publication made now would record: 16 hex digits each.
+
+    Attributes:
+        find_gates: Gives the version of the checks, 16 hex digits; they change no value, so that it only matters, and
+            is only worked out, where one has blocked a try.
+    """
 
     code: str
     config: str
+    find_gates: Callable[[], str] = field(default=lambda: "0" * 16, compare=False)
+
+    @cached_property
+    def basis(self) -> int:
+        """One hash of all that a try starts from beside its inputs."""
+        parts = enumerate((self.code, self.config, self.find_gates()))
+        return sum(mix_one(index, int(part, 16)) for index, part in parts) & 0xFFFF_FFFF_FFFF_FFFF
 
 
 class Snapshot:
@@ -101,6 +114,14 @@ class Snapshot:
             found = self._spans[key, f" {upstream}"] = mapping.spans(down, up)
         return found
 
+    def links(self, key: str) -> list[tuple[str, Spans]]:
+        """Every upstream asset with the spans of it that come before each partition, read or only waited for."""
+        asset = self.asset(key)
+        return [
+            *((item.asset, self.spans(key, item)) for item in asset.inputs),
+            *((name, self.order_spans(key, name)) for name in asset.deps),
+        ]
+
     def fingerprints(self, key: str, item: Input) -> U64:
         """The fingerprint of one input for every partition of an asset, from what is published now."""
         upstream = self.state(item.asset)
@@ -151,22 +172,18 @@ class Snapshot:
         )
 
     def bases(self, key: str) -> U64:
-        """For every partition one hash of all that a try starts from: code, configuration and inputs.
+        """For every partition one hash of all that a try starts from: code, configuration, checks and inputs.
 
         A try that a gate blocked is not repeated while this stays the same.
         """
-        versions = self.versions(key)
-        total = np.full(
-            len(self.space(key)), int(versions.code, 16) ^ (int(versions.config, 16) >> 1), dtype=np.uint64
-        )
+        total = np.full(len(self.space(key)), self.versions(key).basis, dtype=np.uint64)
         for item in self.asset(key).inputs:
             total += mix(name_hash(item.parameter), self.fingerprints(key, item))
         return total
 
     def basis(self, key: str, resolved: Mapping[str, InputUse]) -> int:
         """The element of `bases` for one partition with its inputs resolved."""
-        versions = self.versions(key)
-        total = int(versions.code, 16) ^ (int(versions.config, 16) >> 1)
+        total = self.versions(key).basis
         for name, use in resolved.items():
             total += mix_one(name_hash(name), int(use.fingerprint, 16))
         return total & 0xFFFF_FFFF_FFFF_FFFF

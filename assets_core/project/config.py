@@ -236,9 +236,9 @@ def require_environment(
     found = environments.get(name)
     if found is not None:
         return found
-    import difflib
+    from io_managers.nearest import nearest_names
 
-    nearest = difflib.get_close_matches(name, environments, n=1)
+    nearest = nearest_names(name, environments, n=1)
     raise ConfigError(
         "environment-not-found",
         f"there is no environment {name!r}.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from assets_core.errors import ConfigError
 from io_managers.keys import InvalidKeyError, require_asset_key
+from io_managers.nearest import nearest_names
 
 KeyPath = tuple[str, ...]
 
@@ -143,7 +143,7 @@ def _describe(
     source = _source(location, file, overrides)
     if unknown is not None:
         known = _known_keys(unknown[:-1])
-        nearest = difflib.get_close_matches(unknown[-1], known, n=1)
+        nearest = nearest_names(unknown[-1], known, n=1)
         why = f"known keys: {', '.join(known)}" + (f"; nearest: {nearest[0]}." if nearest else ".")
         return f"unknown key {unknown[-1]!r} in {_table(unknown[:-1], file)}{source}.", why
     message = problem["msg"].removeprefix("Value error, ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from types import ModuleType
 
 from assets_core.definition.signature import SourceLocation
 from assets_core.errors import AssetlineError, DefinitionError
+from io_managers.nearest import nearest_names
 
 __all__ = ["import_module"]
 
@@ -53,7 +53,7 @@ def _not_found(name: str, part: str, search_paths: Sequence[str]) -> DefinitionE
     if parent:
         paths = list(getattr(importlib.import_module(parent), "__path__", []))
     known = [info.name for info in pkgutil.iter_modules(paths)]
-    close = difflib.get_close_matches(leaf, known, n=1)
+    close = nearest_names(leaf, known, n=1)
     nearest = f"; nearest: {f'{parent}.' if parent else ''}{close[0]}" if close else ""
     where = f"package {parent!r}" if parent else (", ".join(search_paths) or "the import path")
     what = f"there is no module {part!r}" + ("." if part == name else f", so {name!r} cannot be imported.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets_core.errors import ConfigError
+from io_managers.nearest import nearest_names
 
 _PREFIX = "ASSETLINE_"
 _SETTINGS = ("project", "default_env", "search_paths", "env", "config")
@@ -42,7 +42,7 @@ def parse_overrides(environ: Mapping[str, str]) -> list[Override]:
         if parts[0] in _SETTINGS and all(parts):
             found.append(Override(variable, parts, _parse_value(variable, environ[variable])))
             continue
-        nearest = difflib.get_close_matches(parts[0], _SETTINGS, n=1, cutoff=_NEAR_ENOUGH)
+        nearest = nearest_names(parts[0], _SETTINGS, n=1, cutoff=_NEAR_ENOUGH)
         if nearest:
             name = "__".join([_PREFIX + nearest[0].upper(), *(part.upper() for part in parts[1:] if part)])
             raise ConfigError(

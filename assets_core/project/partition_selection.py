@@ -17,7 +17,6 @@ the next character as it is: `\all` is the key `all`, `a\,b` the key `a,b`, `a\.
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -34,6 +33,7 @@ from assets_core.definition.partitions.static import StaticPartitions
 from assets_core.definition.partitions.windows import TimePartitions
 from assets_core.definition.partitions.zone import floor_instant, wall_of
 from assets_core.errors import NotFoundError, SelectionError
+from io_managers.nearest import nearest_names
 
 if TYPE_CHECKING:
     from typing import Never
@@ -210,7 +210,7 @@ def _moment(definition: TimePartitions, moment: dt.datetime) -> _Span:
 
 
 def _not_understood(part: str, text: str, definition: PartitionsDefinition, why: str) -> SelectionError:
-    near = difflib.get_close_matches(part, SELECTION_WORDS, n=1)
+    near = nearest_names(part, SELECTION_WORDS, n=1)
     where = "" if part == text else f" of {text!r}"
     return SelectionError(
         "partitions-invalid",
@@ -247,7 +247,7 @@ def _parse_keys(item: list[_Char], definition: PartitionsDefinition) -> tuple[in
     try:
         definition.ordinal(unknown)
     except NotFoundError as error:
-        nearest = difflib.get_close_matches(unknown, SELECTION_WORDS, n=1)
+        nearest = nearest_names(unknown, SELECTION_WORDS, n=1)
         word = f" Or the word {nearest[0]!r}?" if nearest else ""
         raise SelectionError(
             "partitions-outside",

@@ -7,7 +7,6 @@ load_project("pkg.definitions")         what the command line and the workers im
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType, ModuleType
@@ -18,6 +17,7 @@ from assets_core.errors import DefinitionError, NotFoundError
 from assets_core.project.graph import AssetGraph
 from assets_core.project.importing import import_module
 from assets_core.project.validation import resolve_definitions
+from io_managers.nearest import nearest_names
 
 __all__ = ["Project", "load_project"]
 
@@ -131,7 +131,7 @@ class Project:
         """
         found = self._assets.get(key)
         if found is None:
-            near = difflib.get_close_matches(key, self._assets, n=3)
+            near = nearest_names(key, self._assets, n=3)
             nearest = f"; nearest: {', '.join(near)}" if near else ""
             raise NotFoundError(
                 "asset-not-found",
@@ -218,7 +218,7 @@ def _attribute(module: ModuleType, attribute: str) -> Project:
     if isinstance(found, Project):
         return found
     held = sorted(name for name, value in vars(module).items() if isinstance(value, Project))
-    near = difflib.get_close_matches(attribute, held, n=1) or held
+    near = nearest_names(attribute, held, n=1) or held
     kind = (
         f"it is of type {type(found).__name__}"
         if hasattr(module, attribute)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from assets_core.errors import ConfigError
+from io_managers.nearest import nearest_names
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ def _resolve(match: re.Match[str]) -> str:
         case "file":
             return _read_secret(Path(name), reference)
         case scheme:
-            nearest = difflib.get_close_matches(scheme, _SCHEMES, n=1)
+            nearest = nearest_names(scheme, _SCHEMES, n=1)
             raise ConfigError(
                 "secret-scheme-unknown",
                 f"the secret reference {reference} is of an unknown kind.",

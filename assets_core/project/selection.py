@@ -14,7 +14,6 @@ are no others.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -22,6 +21,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple, Protocol
 
 from assets_core.errors import SelectionError
+from io_managers.nearest import nearest_names
 
 STATES = ("stale", "missing", "changed", "failed")
 METHODS = ("tag", "group", "kind", "owner", "state")
@@ -229,7 +229,7 @@ class _Selector:
 
     @staticmethod
     def _nothing(code: str, what: str, text: str, names: Iterable[str], why: str) -> SelectionError:
-        near = difflib.get_close_matches(text, list(names), n=3, cutoff=0.5)
+        near = nearest_names(text, list(names), n=3, cutoff=0.5)
         return SelectionError(
             code,
             what,

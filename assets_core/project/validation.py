@@ -5,7 +5,6 @@ declared assets, checks -> unique keys -> names become keys -> partitions fit ->
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from assets_core.errors import DefinitionError, DefinitionErrors
 from assets_core.project.graph import AssetGraph, cycle_errors
 from io_managers.errors import FormatError
 from io_managers.formats.registry import io_manager_name_for
+from io_managers.nearest import nearest_names
 
 __all__ = ["Definitions", "resolve_definitions"]
 
@@ -160,8 +160,8 @@ class _Resolver:
         return others or ((name,) if name in self._assets else ())
 
     def _nearest(self, name: str) -> str:
-        close = difflib.get_close_matches(name, self._assets, n=3)
-        names = difflib.get_close_matches(name, self._by_last_segment, n=3)
+        close = nearest_names(name, self._assets, n=3)
+        names = nearest_names(name, self._by_last_segment, n=3)
         keys = [key for last in names for key in self._by_last_segment[last]]
         return ", ".join(list(dict.fromkeys([*close, *keys]))[:3])
 

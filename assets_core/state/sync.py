@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from assets_core.state.rows import Published
@@ -37,32 +37,46 @@ def synchronize(
         versions: The log of one branch.
         marks: The runs that the store knows.
         position_of: Where a partition is filed.
-        own_runs: Runs of this process that record by themselves.
+        own_runs: Runs that this process carries out now.
 
     Returns:
         How many publications were new to the database.
     """
-    if state.is_new:
-        done, waiting = marks.done_ids(), marks.open_ids()
-        found = read_log(state, versions, position_of)
-        for run_id in done:
-            state.mark_absorbed(run_id)
-        _settle_dead(state, marks, waiting, own_runs)
-        state.is_new = False
-        return found
-    known = state.known_runs()
+    # Who is dead is found out before the log is read: then all that they published is in what is read.
+    own = frozenset(own_runs)
+    lost = [run.run_id for run in state.unfinished_runs() if _is_dead(run.run_id, run.host, run.pid, own)]
+    known = set() if state.is_new else state.known_runs()
     done = [run_id for run_id in marks.done_ids() if run_id not in known]
-    waiting = [run_id for run_id in marks.open_ids() if run_id not in set(own_runs)]
-    stale: set[str] = set()
-    for run_id in (*done, *waiting):
-        mark = marks.read(run_id)
-        if mark is not None and mark.branch == versions.branch:
-            stale.update(mark.assets)
-    found = sum(read_log(state, versions, position_of, asset) for asset in sorted(stale))
+    waiting = {run_id: marks.read(run_id) for run_id in marks.open_ids()}
+    dead = [mark for mark in waiting.values() if mark and _is_dead(mark.run_id, mark.host, mark.pid, own)]
+    if state.is_new:
+        found = read_log(state, versions, position_of)
+    else:
+        found = _read_runs(state, versions, position_of, [*map(marks.read, done), *waiting.values()])
     for run_id in done:
         state.mark_absorbed(run_id)
-    _settle_dead(state, marks, waiting, own_runs)
+    ended_at = time.time()
+    for run_id in dict.fromkeys([*lost, *(mark.run_id for mark in dead)]):
+        state.interrupt_run(run_id, ended_at)
+    for mark in dead:
+        marks.close(mark)
+        state.mark_absorbed(mark.run_id)
+    if state.is_new:
+        state.is_new = False
     return found
+
+
+def _read_runs(
+    state: StateStore, versions: VersionStore, position_of: PositionOf, runs: Iterable[RunMark | None]
+) -> int:
+    """Read what some runs may have published; a mark that cannot be read may stand for any asset."""
+    assets: set[str] = set()
+    for mark in runs:
+        if mark is None:
+            return read_log(state, versions, position_of)
+        if mark.branch == versions.branch:
+            assets.update(mark.assets)
+    return sum(read_log(state, versions, position_of, asset) for asset in sorted(assets))
 
 
 def read_log(
@@ -95,23 +109,14 @@ def read_log(
     return found
 
 
-def _settle_dead(state: StateStore, marks: RunMarks, waiting: Iterable[str], own_runs: Iterable[str]) -> None:
-    """End the runs whose coordinator died on this machine; what they published has been read."""
-    mine = set(own_runs)
-    for run_id in waiting:
-        mark = marks.read(run_id)
-        if mark is None or run_id in mine or not _is_dead(mark):
-            continue
-        state.interrupt_run(run_id, time.time())
-        marks.close(mark)
-        state.mark_absorbed(run_id)
-
-
-def _is_dead(mark: RunMark) -> bool:
-    if mark.host != socket.gethostname():
+def _is_dead(run_id: str, host: str, pid: int, own: Collection[str]) -> bool:
+    """Whether a run has lost its coordinator, as far as this machine can tell."""
+    if run_id in own or host != socket.gethostname():
         return False
+    if pid == os.getpid():  # our id, but not our run: of an earlier process, as in a restarted container
+        return True
     try:
-        os.kill(mark.pid, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:

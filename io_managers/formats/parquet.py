@@ -6,7 +6,6 @@ repeats itself: trying it on columns of distinct numbers is half of what `DataFr
 
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from io_managers.errors import FormatError
@@ -24,6 +23,7 @@ from io_managers.formats.frames import (
     type_title,
 )
 from io_managers.formats.protocol import FileSink, FileSource, Written, created
+from io_managers.nearest import nearest_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -354,7 +354,7 @@ def _read_columns(file: "pq.ParquetFile", columns: Sequence[str] | None) -> "pa.
     known = [name for name in schema.names if name not in hidden]
     for name in columns:
         if name not in known:
-            near = get_close_matches(name, known, n=3)
+            near = nearest_names(name, known, n=3)
             raise FormatError(
                 "column-not-found",
                 f"the stored table has no column {name!r}.",

@@ -6,7 +6,6 @@ loaded only when it is named.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from io_managers.errors import AssetlineError, NotFoundError
 from io_managers.formats.annotations import format_of
 from io_managers.formats.protocol import FileSink, FileSource, IOManager, Written
+from io_managers.nearest import nearest_names
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -70,7 +70,7 @@ def _load_plugin(name: str) -> IOManager:
     found = list(entry_points(group=ENTRY_POINT_GROUP, name=name))
     if not found:
         known = sorted({*_BUILTIN, *entry_points(group=ENTRY_POINT_GROUP).names})
-        near = get_close_matches(name, known, n=3)
+        near = nearest_names(name, known, n=3)
         raise NotFoundError(
             "io-manager-not-found",
             f"no IO manager is named {name!r}.",

@@ -1,10 +1,10 @@
 """From a storage URL and the options of the configuration to the arguments of the client."""
 
-import difflib
 import re
 from typing import Any
 
 from io_managers.errors import StorageError
+from io_managers.nearest import nearest_names
 from io_managers.storage.paths import require_path
 
 __all__ = ["OPTIONS", "client_arguments", "parse_s3_url"]
@@ -57,7 +57,7 @@ def client_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """
     for name in options:
         if name not in OPTIONS:
-            near = difflib.get_close_matches(name, OPTIONS, 1)
+            near = nearest_names(name, OPTIONS, 1)
             raise StorageError(
                 "storage-option-unknown",
                 f"a store in a bucket has no option {name!r}.",

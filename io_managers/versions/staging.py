@@ -1,6 +1,6 @@
 """Files of one attempt on their way in, and files of one version on their way out."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -85,8 +85,18 @@ class Staging:
         files: What has been completed so far, in order of completion.
     """
 
-    def __init__(self, storage: Storage, asset: str, partition: str | None, attempt_id: str) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        asset: str,
+        partition: str | None,
+        attempt_id: str,
+        unsettled: Collection[str] = (),
+    ) -> None:
+        """Prefer `VersionStore.stage`; `unsettled` holds the ids of attempts that may have been published."""
         self._storage = storage
+        self._attempt_id = attempt_id
+        self._unsettled = unsettled
         self.folder = f"data/{encode_segment(asset)}/{encode_segment(partition)}/{attempt_id}"
         self.files: list[StoredFile] = []
         self._open: list[HashingWriter] = []
@@ -138,9 +148,14 @@ class Staging:
                 )
 
     def discard(self) -> None:
-        """Delete every file of the attempt, as far as the store lets us; what remains is garbage no reader sees."""
+        """Delete every file of the attempt, as far as the store lets us; what remains is garbage no reader sees.
+
+        An attempt of which it is not known whether it was published keeps its files: a record may name them.
+        """
         for writer in self._open:
             writer.abort()
+        if self._attempt_id in self._unsettled:
+            return
         for info in list(self._storage.list(self.folder)):
             self._storage.delete(info.path)
 

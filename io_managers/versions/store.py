@@ -10,7 +10,7 @@ create-if-absent is a compare-and-swap, and it fences a worker that was thought 
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from io_managers.errors import StorageError
@@ -52,11 +52,21 @@ def new_id() -> str:
 
 
 class VersionStore:
-    """The versions of one branch in one store. Safe to use from several threads."""
+    """The versions of one branch in one store. Safe to use from several threads.
 
-    def __init__(self, storage: Storage, branch: str = "main") -> None:
+    Args:
+        storage: The store.
+        branch: The branch that is read and published on.
+        sleep: Waits so many seconds between tries to learn the outcome of a publication.
+    """
+
+    def __init__(
+        self, storage: Storage, branch: str = "main", *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self.storage = storage
         self.branch = branch
+        self._sleep = sleep
+        self._unsettled: set[str] = set()
         self._log = f"log/{encode_segment(branch)}"
 
     def folder(self, asset: str, partition: str | None) -> str:
@@ -171,7 +181,7 @@ class VersionStore:
 
     def stage(self, asset: str, partition: str | None) -> Staging:
         """A fresh staging area with an attempt id of its own."""
-        return Staging(self.storage, asset, partition, new_id())
+        return Staging(self.storage, asset, partition, new_id(), self._unsettled)
 
     def files(self, publication: Publication) -> StoredFiles:
         """The data files of a version."""
@@ -183,40 +193,42 @@ class VersionStore:
         The draft's `seq`, `previous` and `commit_id` are set here. When the answer of the store is lost, the record
         is read back: our own commit id is success, another's is `SupersededError`, absent means the same put again.
 
+        While it is not known whether the draft was published, its staged files are safe from `Staging.discard`.
+
         Raises:
             SupersededError: Somebody else published after `base` was read.
             StorageError: The store failed; with code `outcome-unknown` it could not be learned whether we published.
         """
         commit_id = uuid.uuid4().hex
         sealed, raw = draft.seal(seq=base.seq + 1, previous=base.self_hash, commit_id=commit_id)
+        self._unsettled.add(draft.attempt_id)
         trouble: StorageError | None = None
         for attempt in range(_SETTLE_ATTEMPTS):
             if attempt:
-                time.sleep(_SETTLE_WAIT_S * attempt)
+                self._sleep(_SETTLE_WAIT_S * attempt)
             try:
                 self.storage.put_new(self.record_path(sealed.asset, sealed.partition, sealed.seq), raw)
             except ObjectExistsError:
                 pass
             except StorageError as error:
-                if not error.retryable:
-                    raise
+                if trouble is None and not error.retryable and error.code != "outcome-unknown":
+                    self._unsettled.discard(draft.attempt_id)
+                    raise  # the first try, and it had no effect
                 trouble = error
             else:
+                self._unsettled.discard(draft.attempt_id)
                 return sealed
             try:
                 found = self.read(sealed.asset, sealed.partition, sealed.seq)
             except TornRecordError:  # a burnt number: nobody's version, so ours is the next
-                sealed, raw = draft.seal(
-                    seq=sealed.seq + 1, previous=base.self_hash, commit_id=commit_id
-                )
+                sealed, raw = draft.seal(seq=sealed.seq + 1, previous=base.self_hash, commit_id=commit_id)
                 continue
-            except StorageError as error:
-                if not error.retryable:
-                    raise
+            except StorageError as error:  # what is there may be ours: a client that tries again hides that
                 trouble = error
                 continue
             if found is None:
                 continue
+            self._unsettled.discard(draft.attempt_id)
             if found.commit_id == sealed.commit_id:
                 return sealed
             raise SupersededError(found)

@@ -81,9 +81,11 @@ class Model:
         """What the function would be given now."""
         given: dict[str, Any] = {}
         for parameter, places in self.read(key, partition).items():
-            present = {name: self.values[above, name] for above, name in places if (above, name) in self.values}
+            present = {
+                name: self.values[above, name] for above, name in places if (above, name) in self.values
+            }
             # an input without partitions comes as it is
-            given[parameter] = present[None] if None in present else present
+            given[parameter] = present.get(None, present)
         return given
 
     def plan(
@@ -168,7 +170,9 @@ steps = st.one_of(
     st.tuples(st.just("code"), st.integers(0, 4), st.integers(0, 2)),
     st.tuples(st.just("value"), st.integers(0, 4), st.integers(0, 2)),
     st.tuples(st.just("break"), st.integers(0, 4), st.integers(0, 5)),
-    st.tuples(st.just("mend"),),
+    st.tuples(
+        st.just("mend"),
+    ),
 )
 
 
@@ -213,7 +217,7 @@ class Play:
         wanted = set(select or self.keys)
         expected, lacking = self.model.plan(self.order, wanted, force=force)
         if lacking is not None:
-            with pytest.raises(PlanError, match="its input .* does not exist"):
+            with pytest.raises(PlanError, match=r"its input .* does not exist"):
                 self.session.materialize(select, force=force, keep_going=keep_going)
             assert not self.world.calls
             event("refused")
@@ -236,9 +240,23 @@ class Play:
         event(f"{result.status}, {'unchanged' if result.steps['unchanged'] else 'all ran'}")
         after = self.session.plan(select)
         left = set(expected) - {place for place in ran if place not in self.world.broken}
-        assert set(as_dict(after)) <= left, "planned again although it was published and nothing changed"
+        assert set(as_dict(after)) <= self.with_open_inputs(left), "planned again although nothing has changed"
         if not broken:
             assert not after.n_steps
+
+    def with_open_inputs(self, left: set[Place]) -> set[Place]:
+        """Places, those that went without one of them and are computed again when it comes, and what is below."""
+        went_without: set[Place] = set()
+        for key in self.order:
+            for partition in self.model.space(key).keys():
+                for parameter, places in self.model.read(key, partition).items():
+                    item = self.model.nodes[key].reads[parameter]
+                    assert isinstance(item, In)
+                    if went_without.intersection(places) or (
+                        item.missing == "skip" and left.intersection(places)
+                    ):
+                        went_without.add((key, partition))
+        return left | went_without
 
     def check_order(self, plan: Plan) -> None:
         place = {(step.asset, step.partition): n for n, step in enumerate(plan.steps())}
@@ -256,12 +274,15 @@ class Play:
         for row in self.session.status():
             reasons = [reason for (key, _), reason in expected.items() if key == row.asset]
             assert row.missing == reasons.count("missing")
-            assert row.failed == sum((row.asset, name) in self.model.failed and (row.asset, name) in expected
-                                     for name in self.model.space(row.asset).keys())
+            assert row.failed == sum(
+                (row.asset, name) in self.model.failed and (row.asset, name) in expected
+                for name in self.model.space(row.asset).keys()
+            )
             assert row.fresh + row.stale + row.missing + row.failed == len(self.model.space(row.asset))
             assert row.blocked == 0
 
 
+@pytest.mark.slow
 @PROFILE
 @given(graphs(), st.lists(steps, max_size=12))
 def test_a_plan_is_what_the_functions_would_see_differently(
@@ -278,10 +299,16 @@ def test_a_plan_is_what_the_functions_would_see_differently(
         play.run([], force=False, keep_going=False)
         assert not session.plan().n_steps
         for (key, partition), value in play.model.values.items():
-            loaded = session.load(key, None if partition is None else session.project.assets[key].partition_space.format_key(partition))
+            loaded = session.load(
+                key,
+                None
+                if partition is None
+                else session.project.assets[key].partition_space.format_key(partition),
+            )
             assert plain(loaded) == plain(value)
 
 
+@pytest.mark.slow
 @PROFILE
 @given(graphs(), st.lists(steps, max_size=6), st.randoms(use_true_random=False))
 def test_a_plan_does_not_depend_on_the_order_of_anything(

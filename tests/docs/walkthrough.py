@@ -49,12 +49,18 @@ class Walkthrough:
     def follow(self) -> None:
         """Do everything that the page says, and compare what it shows."""
         sys.modules[self._module.__name__] = self._module
+        sys.path.insert(0, str(self.folder))
+        start = self.folder
         try:
             for block in blocks(self.page):
                 if not block.reason:
                     self._do(block)
         finally:
-            del sys.modules[self._module.__name__]
+            sys.path.remove(str(start))
+            for name, module in list(sys.modules.items()):
+                if str(getattr(module, "__file__", None) or "").startswith(f"{start}{os.sep}"):
+                    del sys.modules[name]
+            sys.modules.pop(self._module.__name__, None)
 
     def _do(self, block: Block) -> None:
         if block.file_name is not None:
@@ -151,7 +157,9 @@ class Walkthrough:
         path = self.folder / name
         text = path.read_text(encoding="utf-8")
         before, after = "\n".join(old) + "\n", "\n".join(new) + "\n"
-        assert text.count(before) == 1, f"{place}: {name} has these lines {text.count(before)} times:\n{before}"
+        assert text.count(before) == 1, (
+            f"{place}: {name} has these lines {text.count(before)} times:\n{before}"
+        )
         path.write_text(text.replace(before, after), encoding="utf-8")
 
     def _execute(self, block: Block) -> None:

@@ -1,8 +1,12 @@
 """Killing a command at every one of its points, and checking what is left each time."""
 
+import re
 import shutil
+import sqlite3
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,11 +44,12 @@ def kill_everywhere(campaign: Campaign, forks: list[ForkServer], *, stride: int 
     """
     broken: list[str] = []
     points = [0] * len(forks)
+    seen = Seen()
 
     def work(which: int) -> None:
         point = 1 + which * stride
         while True:
-            killed, found = kill_once(campaign, forks[which], point)
+            killed, found = kill_once(campaign, forks[which], point, seen)
             if not killed:
                 return
             points[which] += 1
@@ -57,8 +62,23 @@ def kill_everywhere(campaign: Campaign, forks: list[ForkServer], *, stride: int 
     return sorted(broken)
 
 
-def kill_once(campaign: Campaign, server: ForkServer, point: int) -> tuple[bool, list[str]]:
-    """Kill at one point and verify; False when the command had fewer points."""
+class Seen:
+    """What folders looked like that were verified: how a command goes on depends on nothing else."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shapes: set[str] = set()
+
+    def is_new(self, shape: str) -> bool:
+        """Whether this is the first folder of that shape."""
+        with self._lock:
+            known = shape in self._shapes
+            self._shapes.add(shape)
+        return not known
+
+
+def kill_once(campaign: Campaign, server: ForkServer, point: int, seen: Seen) -> tuple[bool, list[str]]:
+    """Kill at one point, and verify what is left unless it was seen; False when the command had fewer points."""
     folder = campaign.job.folder / f"{point:05d}"
     folder.mkdir(parents=True)
     job = replace(campaign.job, folder=tiny.copy_folder(campaign.template, folder))
@@ -66,7 +86,50 @@ def kill_once(campaign: Campaign, server: ForkServer, point: int) -> tuple[bool,
         ended = server.call(campaign.command, job, point)
         if not ended.is_killed:
             return False, []
+        if not seen.is_new(shape_of(folder)):
+            return True, []
         found: list[str] = server.call(tiny.verify, job, campaign.before).value
         return True, found
     finally:
         shutil.rmtree(folder)
+
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_TEMP = re.compile(r"\.tmp-.*")
+
+
+def shape_of(folder: Path) -> str:
+    """All that a folder holds but for ids, times and hashes: names and sizes of files, rows of the database."""
+    ids: dict[str, str] = {}
+
+    def named(text: str) -> str:
+        return _ID.sub(lambda match: ids.setdefault(match[0], f"id{len(ids)}"), _TEMP.sub("unfinished", text))
+
+    files = sorted(
+        (name := str(path.relative_to(folder)), "" if "/runs/" in name else path.stat().st_size)
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith("state.db")
+    )
+    lines = [f"{named(name)} {size}" for name, size in files]
+    if (folder / "state.db").exists():
+        (folder / "shape").mkdir()
+        for file in folder.glob("state.db*"):
+            shutil.copy(file, folder / "shape")
+        with closing(sqlite3.connect(folder / "shape" / "state.db")) as database:
+            tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            for (table,) in tables.fetchall():
+                lines += [f"{table} {named(str(row))}" for row in _rows(database, table)]
+        shutil.rmtree(folder / "shape")
+    return "\n".join(lines)
+
+
+def _rows(database: sqlite3.Connection, table: str) -> list[list[object]]:
+    cursor = database.execute(f'SELECT * FROM "{table}"')
+    hidden = {index for index, column in enumerate(cursor.description) if column[0] in ("pid", "host", "data_version")}
+    return [
+        [
+            type(value).__name__ if index in hidden or isinstance(value, float | bytes) else value
+            for index, value in enumerate(row)
+        ]
+        for row in cursor.fetchall()
+    ]

@@ -1,6 +1,9 @@
 """Warm processes to fork from, and the table of what the fault tests did."""
 
+import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +22,17 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ForkServer]
     yield servers
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def memory_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder of this test alone, in memory where the system has such a place: hundreds of copies are made there."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="assetline-faults-", dir=memory) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

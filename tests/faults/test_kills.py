@@ -20,23 +20,23 @@ def prepared(forks: list[ForkServer], folder: Path, *generations: int) -> Path:
     return folder
 
 
-def test_a_first_run_killed_anywhere_leaves_nothing_half(forks: list[ForkServer], tmp_path: Path) -> None:
-    template = prepared(forks, tmp_path / "template")
-    job = Job(tmp_path / "work", 1)
+def test_a_first_run_killed_anywhere_leaves_nothing_half(forks: list[ForkServer], memory_path: Path) -> None:
+    template = prepared(forks, memory_path / "template")
+    job = Job(memory_path / "work", 1)
     assert kill_everywhere(Campaign("kill: first run", template, job, NOTHING), forks) == []
 
 
 def test_a_run_over_older_versions_killed_anywhere_leaves_old_or_new(
-    forks: list[ForkServer], tmp_path: Path
+    forks: list[ForkServer], memory_path: Path
 ) -> None:
-    template = prepared(forks, tmp_path / "template", 1)
-    job = Job(tmp_path / "work", 2)
+    template = prepared(forks, memory_path / "template", 1)
+    job = Job(memory_path / "work", 2)
     assert kill_everywhere(Campaign("kill: second run", template, job, FIRST), forks) == []
 
 
 def test_a_blocked_run_killed_anywhere_shows_nothing_unchecked(
-    forks: list[ForkServer], tmp_path: Path
+    forks: list[ForkServer], memory_path: Path
 ) -> None:
-    template = prepared(forks, tmp_path / "template", 1)
-    job = Job(tmp_path / "work", 2, passes=False)
+    template = prepared(forks, memory_path / "template", 1)
+    job = Job(memory_path / "work", 2, passes=False)
     assert kill_everywhere(Campaign("kill: blocked run", template, job, FIRST), forks) == []

@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,15 +106,22 @@ def generation_of(key: str, value: Any) -> int:
             return int(value.rpartition(" ")[2])
 
 
+class MovableStorage(LocalStorage):
+    """A store that says the same of itself wherever its folder is copied to, so that a copied database fits it."""
+
+    @property
+    def url(self) -> str:
+        return "file:///movable"
+
+
 def environment(job: Job) -> Environment:
     """The job's environment; syncing is a point to be killed at, but waits for no disk."""
     os.fsync = lambda _handle: None  # type: ignore[assignment]  # of a forked process
     made = Environment.in_folder(job.folder)
     if job.storage_url:
-        from dataclasses import replace
-
         settings = replace(made.settings, storage_url=job.storage_url, storage_options=job.storage_options)
-        made = Environment(settings)
+        return Environment(settings)
+    made._storage = MovableStorage(job.folder / "storage")
     return made
 
 
@@ -351,8 +358,6 @@ def verify(job: Job, before: dict[str, int], *, kills: int = 1) -> list[str]:
 
 def _known_in_copies(job: Job, expect: Callable[[str, bool, str], None]) -> Known:
     """What the next command knows: with the database as it was left, once more after that, and without it."""
-    from dataclasses import replace
-
     kept = replace(job, folder=copy_folder(job.folder, job.folder / "kept"))
     lost = replace(job, folder=copy_folder(job.folder, job.folder / "lost"))
     drop_state(lost.folder)

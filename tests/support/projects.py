@@ -6,15 +6,10 @@ are seen; `calls` reads it.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import sys
 import tempfile
-import textwrap
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +19,6 @@ from assets_core import Environment, In, Project, Session, asset
 from assets_core.definition.asset import Asset
 from assets_core.definition.partitions.base import PartitionsDefinition
 from assets_core.project.config import EnvironmentSettings
-from io_managers.storage.base import Storage
 
 
 def memory_environment(**settings: Any) -> Environment:
@@ -50,9 +44,7 @@ def open_session(
     project: Project, environment: Environment | None = None, **options: Any
 ) -> Iterator[Session]:
     """A session without the costs of a trusted folder and of a database on disk."""
-    with Session.open(
-        project, environment or memory_environment(), read_only=True, **options
-    ) as session:
+    with Session.open(project, environment or memory_environment(), read_only=True, **options) as session:
         yield session
 
 

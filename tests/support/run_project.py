@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
@@ -92,6 +93,11 @@ def flaky(context: Context) -> int:
 def hopeless() -> int:
     note("hopeless")
     raise ValueError("there is no hope\nand a second line")
+
+
+@asset(retries=Retry(2, delay=60))
+def patient() -> int:
+    raise ConnectionError("not yet")
 
 
 @asset
@@ -266,8 +272,6 @@ class Row(BaseModel):
 
 
 def table_of(case: str) -> Any:
-    import pandas as pd
-
     match case:
         case "good":
             return pa.table({"id": [1, 2], "name": ["x", None]})
@@ -275,7 +279,7 @@ def table_of(case: str) -> Any:
             return pa.table({"id": [1], "name": ["x"], "more": [1.5]})
         case "shuffled":
             return pa.table({"name": ["x"], "id": pa.array([1], pa.int8())})
-        case "missing":
+        case "lacking":
             return pa.table({"name": ["x"]})
         case "mistyped":
             return pa.table({"id": ["one"], "name": ["x"]})
@@ -292,7 +296,7 @@ def table_of(case: str) -> Any:
     raise ValueError(case)
 
 
-CASES = ("good", "extra", "shuffled", "missing", "mistyped", "negative", "nulls", "empty", "twice", "none")
+CASES = ("good", "extra", "shuffled", "lacking", "mistyped", "negative", "nulls", "empty", "twice", "none")
 
 
 @asset(partitions=StaticPartitions(CASES))
@@ -339,7 +343,7 @@ def polite(judged: pa.Table) -> bool:
 
 
 @asset_check(asset="judged")
-def vandal(judged: "pd.DataFrame") -> bool:  # type: ignore[name-defined]  # noqa: F821
+def vandal(judged: pd.DataFrame) -> bool:
     judged["n"] = 99
     return True
 
@@ -348,7 +352,5 @@ def vandal(judged: "pd.DataFrame") -> bool:  # type: ignore[name-defined]  # noq
 def after_judged(judged: dict[str, pa.Table]) -> int:
     return len(judged)
 
-
-import pandas as pd  # noqa: E402
 
 project = Project.from_module(__name__)

@@ -4,7 +4,6 @@ Only click is imported here. A command's module is imported when the command is 
 mistyped name cost next to nothing. The exit codes are in `ui.cli.failures`.
 """
 
-import difflib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple, cast
 
 import click
 
+from io_managers.nearest import nearest_names
 from ui.cli.options import GlobalOptions, build_global_options, command_context
 
 
@@ -69,7 +69,7 @@ class RootGroup(click.Group):
         """The command that the arguments name; the nearest names are suggested when there is none."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            close = difflib.get_close_matches(name, COMMANDS, n=3, cutoff=0.5)
+            close = nearest_names(name, COMMANDS, n=3, cutoff=0.5)
             hint = f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
             ctx.fail(f"No such command {name!r}.{hint}")
         return super().resolve_command(ctx, args)

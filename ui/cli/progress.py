@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _GOOD = ("succeeded", "unchanged")
 #: Up to so many steps a terminal shows each, beyond only those that went wrong.
 _SHOWN_EACH = 100
+#: Seconds between two lines of a long run without a terminal.
+_EVERY_S = 2.0
 _REFRESH_S = 0.1
 #: Width of the bar, twice: the numbers beside it take about as much.
 _BAR_COLUMNS = 40
@@ -70,7 +72,9 @@ def format_step(step: PlannedStep, outcome: StepOutcome) -> str:
 
 
 class PlainProgress:
-    """One line on stderr for each step that ends and each line that one logs.
+    """Lines on stderr: each step that ends and each line that one logs.
+
+    Of a long run each step that went wrong, and of the others one every two seconds.
 
     Attributes:
         plan: What the run carries out; None before it began.
@@ -80,6 +84,7 @@ class PlainProgress:
         self.plan: Plan | None = None
         self._counter = StepCounter()
         self._total = 0
+        self._written_at = 0.0
 
     def run_started(self, run_id: str, plan: Plan) -> None:
         """Say which run began."""
@@ -97,7 +102,11 @@ class PlainProgress:
                 self._write(format_log_line(step, report))
             case StepOutcome():
                 self._counter.ended(report.step, report.state)
-                self._write(f"[{self._counter.done}/{self._total}] {format_step(step, report)}")
+                now = time.monotonic()
+                is_due = self._total <= _SHOWN_EACH or now - self._written_at >= _EVERY_S
+                if is_due or report.state not in ("succeeded", "unchanged"):
+                    self._written_at = now
+                    self._write(f"[{self._counter.done}/{self._total}] {format_step(step, report)}")
 
     def run_finished(self, result: RunResult) -> None:
         """Nothing: the summary is the command's."""

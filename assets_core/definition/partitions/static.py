@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets_core.definition.partitions.base import SELECTION_WORDS, PartitionsDefinition
 from assets_core.errors import DefinitionError
+from io_managers.nearest import nearest_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +92,7 @@ class StaticPartitions(PartitionsDefinition):
         keys: Sequence[str] = self._keys
         if len(keys) > _MAX_COMPARED:
             keys = [key for key in keys if key[:1] == text[:1]][:_MAX_COMPARED]
-        return difflib.get_close_matches(text, keys, n=3)
+        return nearest_names(text, keys, n=3)
 
     def positions(self) -> npt.NDArray[np.int64]:
         """The signed 64-bit xxh3 of each key's UTF-8 form; read-only, made once.

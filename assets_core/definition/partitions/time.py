@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +11,7 @@ from assets_core.definition.partitions.grid import CronSchedule, EvenGrid, Grid,
 from assets_core.definition.partitions.windows import Bound, TimePartitions, Window, current_time
 from assets_core.definition.partitions.zone import DAY_S, date_of, floor_instant, wall_of
 from assets_core.errors import DefinitionError
+from io_managers.nearest import nearest_names
 
 __all__ = [
     "CronPartitions",
@@ -129,7 +129,7 @@ class WeeklyPartitions(_CivilPartitions):
     ) -> None:
         name = str(week_start).lower()
         if name not in WEEKDAYS:
-            near = difflib.get_close_matches(name, WEEKDAYS, n=1) or ["monday"]
+            near = nearest_names(name, WEEKDAYS, n=1) or ["monday"]
             raise DefinitionError(
                 "week-start-invalid",
                 f"a week cannot start on {week_start!r}.",

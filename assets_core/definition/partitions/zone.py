@@ -6,7 +6,6 @@ A wall-clock reading is written as the seconds that an unzoned clock would have 
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import zoneinfo
 from bisect import bisect_right
 from functools import lru_cache
@@ -14,6 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from assets_core.errors import DefinitionError
+from io_managers.nearest import nearest_names
 
 DAY_S = 86_400
 _EPOCH_DAY = dt.date(1970, 1, 1).toordinal()
@@ -67,7 +67,7 @@ def find_zone(name: str) -> zoneinfo.ZoneInfo:
     try:
         return zoneinfo.ZoneInfo(name)
     except (LookupError, ValueError, OSError, TypeError):
-        near = difflib.get_close_matches(str(name), sorted(zoneinfo.available_timezones()), n=3)
+        near = nearest_names(str(name), sorted(zoneinfo.available_timezones()), n=3)
         raise DefinitionError(
             "timezone-unknown",
             f"there is no time zone {name!r}.",
