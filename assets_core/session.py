@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from assets_core.errors import AssetlineError, NotFoundError, SelectionError
+from assets_core.errors import AssetlineError, NotFoundError, SelectionError, StorageError
 from assets_core.project.environment import Environment
 from assets_core.project.partition_selection import parse_partitions
 from assets_core.project.run_config import validate_run_config
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from assets_core.engine.executor import Executor, Report
     from assets_core.engine.runner import StepFailure
     from assets_core.loading import PublishedData, VersionRow
+    from assets_core.planning.explain import Explanation
     from assets_core.planning.plan import Plan, PlannedStep
     from assets_core.planning.planner import MissingInputs, Planner
     from assets_core.planning.snapshot import Snapshot
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from assets_core.state.rows import RunRow, StepRow
     from assets_core.state.store import StateStore
     from assets_core.status import AssetStatus
+
+#: Validated run configuration by asset key; None for the session's own.
+Config = Mapping[str, Any] | None
 
 _STATE_WORDS = frozenset({"all", "missing", "stale", "failed"})
 #: Runs that this process carries out now: nobody here may take them for dead.
@@ -178,18 +182,18 @@ class Session:
         synchronize(self.state, self.versions, marks, self._position_of, own_runs=tuple(_RUNNING))
 
     def _position_of(self, asset: str, partition: str | None) -> int:
+        """Where the state files a partition, also one outside of the bounds that the definition has now."""
         from assets_core.definition.partitions.static import key_position
+        from assets_core.definition.partitions.windows import TimePartitions
 
+        if partition is None:
+            return 0
         definition = self.project.assets.get(asset)
-        if definition is not None:
-            space = definition.partition_space.at(self.now())
-            try:
-                return int(space.positions()[space.ordinal(partition)])
-            except NotFoundError:
-                pass  # a partition the definition no longer has is kept under the hash of its key
-        return 0 if partition is None else key_position(partition)
+        space = definition.partition_space if definition is not None else None
+        found = space.position_of(partition) if isinstance(space, TimePartitions) else None
+        return key_position(partition) if found is None else found
 
-    def snapshot(self, keys: Sequence[str], config: Mapping[str, Any] | None = None) -> Snapshot:
+    def snapshot(self, keys: Sequence[str], config: Config = None) -> Snapshot:
         """What is published and defined for some assets and everything they read directly."""
         from assets_core.planning.asset_state import AssetState
         from assets_core.planning.code_versions import current_versions
@@ -248,16 +252,16 @@ class Session:
         partitions: str | None,
         *,
         force: bool,
-        config: Mapping[str, Any] | None = None,
+        config: Config = None,
     ) -> tuple[Plan, Snapshot]:
-        keys = self.select(select)
+        keys = self._select(select, config)
         snapshot = self.snapshot(keys, config)
-        named = self._named(select, keys)
+        named = self._named(select, keys, config)
         missing: MissingInputs = "wait_for_gates"
         if partitions is not None and partitions.strip() not in _STATE_WORDS:
             missing = "refuse"
         planner = self._planner(snapshot, force=force, missing_inputs=missing)
-        requested, derived = self._requested(snapshot, keys, named, partitions)
+        requested, derived = self._requested(snapshot, keys, named, partitions, config)
         return planner.plan(requested, frozenset(named), derived), snapshot
 
     @staticmethod
@@ -268,11 +272,14 @@ class Session:
 
     def select(self, select: Sequence[str]) -> list[str]:
         """Keys that selection expressions pick, upstream first; all for no expression."""
+        return self._select(select, None)
+
+    def _select(self, select: Sequence[str], config: Config) -> list[str]:
         if not select:
             return list(self.project.graph.order)
-        return select_assets(self.project, select, self._keys_in_state)
+        return select_assets(self.project, select, partial(self._keys_in_state, config))
 
-    def _named(self, select: Sequence[str], keys: Sequence[str]) -> list[str]:
+    def _named(self, select: Sequence[str], keys: Sequence[str], config: Config) -> list[str]:
         """The assets that the expressions name themselves, without those added by graph steps."""
         if not any("+" in expression for expression in select):
             return list(keys)
@@ -281,15 +288,15 @@ class Session:
             for expression in select
         ]
         try:
-            named = set(self.select(bare)) & set(keys)
+            named = set(self._select(bare, config)) & set(keys)
         except SelectionError as error:
             if error.code != "selection-empty":
                 raise
             named = set()  # as in `+x,!x`: what lies above x without x itself
         return [key for key in keys if key in named or not named]
 
-    def _keys_in_state(self, name: str) -> frozenset[str]:
-        statuses = self.status()
+    def _keys_in_state(self, config: Config, name: str) -> frozenset[str]:
+        statuses = self._statuses(self.project.graph.order, config)
         return frozenset(
             item.asset
             for item in statuses
@@ -297,7 +304,12 @@ class Session:
         )
 
     def _requested(
-        self, snapshot: Snapshot, keys: Sequence[str], named: Sequence[str], partitions: str | None
+        self,
+        snapshot: Snapshot,
+        keys: Sequence[str],
+        named: Sequence[str],
+        partitions: str | None,
+        config: Config,
     ) -> tuple[dict[str, PartitionSet], frozenset[str]]:
         """Partitions by asset: what the expression says for the named assets, what mappings derive for the others.
 
@@ -306,18 +318,24 @@ class Session:
         """
         if partitions is None:
             return {key: snapshot.space(key).all() for key in keys}, frozenset()
-        requested: dict[str, PartitionSet] = {}
-        for key in named:
-            space = snapshot.space(key)
-            if snapshot.asset(key).partitions is None and len(named) > 1:
-                requested[key] = space.all()  # in a mixed selection the expression is meant for the others
-                continue
-            requested[key] = parse_partitions(partitions, space, partial(self.resolve, key))
+        requested = {key: self._parse(snapshot, key, named, partitions, config) for key in named}
         order = [key for key in snapshot.project.graph.order if key in set(keys)]
         self._derive_upstream(snapshot, order, requested, set(named))
         above = frozenset(requested)
         self._derive_downstream(snapshot, order, requested, above)
         return requested, frozenset(requested) - above
+
+    def _parse(
+        self, snapshot: Snapshot, key: str, named: Sequence[str], partitions: str, config: Config
+    ) -> PartitionSet:
+        space = snapshot.space(key)
+        try:
+            return parse_partitions(partitions, space, partial(self._resolve, config, key))
+        except SelectionError as error:
+            is_meant_for_others = any(snapshot.asset(name).partitions is not None for name in named)
+            if error.code == "partitions-none" and is_meant_for_others:
+                return space.all()
+            raise SelectionError(error.code, f"{key}: {error.what}", why=error.why, do=error.do) from error
 
     def _derive_upstream(
         self, snapshot: Snapshot, order: Sequence[str], requested: dict[str, PartitionSet], named: set[str]
@@ -352,9 +370,12 @@ class Session:
 
     def resolve(self, key: str, word: str) -> PartitionSet:
         """Partitions of one asset that are missing, stale or failed."""
+        return self._resolve(None, key, word)
+
+    def _resolve(self, config: Config, key: str, word: str) -> PartitionSet:
         from assets_core.status import partitions_in_state
 
-        return partitions_in_state(self.snapshot(self._with_upstream([key])), key, word)
+        return partitions_in_state(self.snapshot(self._with_upstream([key]), config), key, word)
 
     def _with_upstream(self, keys: Sequence[str]) -> list[str]:
         wanted = self.project.graph.ancestors(keys) | set(keys)
@@ -411,7 +432,7 @@ class Session:
         _RUNNING.add(run_id)
         try:
             # the executor is opened first: a request that it refuses leaves no run behind
-            with self._opened_executor(run_id, plan, kind, workers, raw, validated) as opened:
+            with self._opened_executor(run_id, plan, kind, workers, raw, validated, snapshot.now) as opened:
                 self.state.start_run(start)
                 if observer is not None:
                     observer.run_started(run_id, plan)
@@ -439,11 +460,14 @@ class Session:
         from assets_core.engine.run_log import RunLog
         from assets_core.engine.runner import Runner
         from assets_core.engine.schedule import RunSchedule
+        from assets_core.planning.code_archive import archive_code
 
         marks = RunMarks(self.environment.storage)
         assets = tuple(dict.fromkeys(group.asset for group in plan.groups))
         mark = RunMark(start.run_id, self.branch, assets, start.host, start.pid, start.started_at)
         marks.open(mark)
+        for key in mark.assets:
+            archive_code(self.environment.storage, snapshot.asset(key), snapshot.versions(key).code)
         runner = Runner(
             start.run_id,
             RunSchedule(plan, snapshot),
@@ -455,7 +479,8 @@ class Session:
             observer=observer,
         )
         summary = runner.run()
-        marks.close(mark)
+        with suppress(StorageError):  # the run has ended all the same; the next synchronization closes the mark
+            marks.close(mark)
         self.state.mark_absorbed(start.run_id)
         counts = _no_steps(plan)
         for name, count in summary.counts.items():
@@ -466,18 +491,16 @@ class Session:
         )
 
     def _break_off(self, run_id: str, error: BaseException) -> None:
-        """End a run that an error left unfinished, as far as state and storage still can; all its workers are gone."""
+        """End a run that an error left unfinished, as far as the state still can; all its workers are gone.
+
+        Its mark stays open: what it published may not have been recorded, and the next synchronization reads it.
+        """
         with suppress(AssetlineError):
             if not any(row.run_id == run_id for row in self.state.unfinished_runs()):
                 return
             counts = Counter(step.state for step in self.state.steps(run_id))
             status = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
             self.state.finish_run(run_id, status, time.time(), counts)
-        with suppress(AssetlineError):
-            marks = RunMarks(self.environment.storage)
-            mark = marks.read(run_id)
-            if mark is not None:
-                marks.close(mark)
 
     @contextmanager
     def _opened_executor(
@@ -488,6 +511,7 @@ class Session:
         workers: int | None,
         raw: Mapping[str, Mapping[str, object]],
         config: dict[str, Any],
+        now: dt.datetime,
     ) -> Iterator[Executor | None]:
         """The executor for a run, None when it has no steps; killed when the block raises."""
         if not plan.n_steps:
@@ -504,8 +528,9 @@ class Session:
             environment=self.environment.to_dict(),
             branch=self.branch,
             config={key: dict(values) for key, values in raw.items()},
+            now=now.timestamp(),
         )
-        runner = ProjectStepRunner(self.project, self.environment, branch=self.branch, config=config)
+        runner = ProjectStepRunner(self.project, self.environment, branch=self.branch, config=config, now=now)
         if workers is None:
             workers = int(self.environment.executor.get("workers", 0)) or os.cpu_count() or 1
         opened = open_executor(kind, job, lambda: runner, workers)
@@ -521,11 +546,35 @@ class Session:
 
     def status(self, select: Sequence[str] = ()) -> list[AssetStatus]:
         """State of every selected asset."""
+        return self._statuses(self.select(select), None)
+
+    def _statuses(self, keys: Sequence[str], config: Config) -> list[AssetStatus]:
         from assets_core.status import asset_statuses
 
-        keys = self.select(select)
-        snapshot = self.snapshot(self._with_upstream(keys))
-        return asset_statuses(snapshot, keys)
+        return asset_statuses(self.snapshot(self._with_upstream(keys), config), keys)
+
+    def why(self, key: str, partition: str | None = None) -> Explanation:
+        """Why an asset partition is in its state.
+
+        Args:
+            key: The asset.
+            partition: A partition key; None for an asset without partitions, and else for the first partition that is not
+                fresh, or the newest one.
+
+        Raises:
+            NotFoundError: `asset-not-found`, `partition-not-found`.
+        """
+        from assets_core.planning.explain import Explainer
+        from assets_core.status import first_in_need, plan_everything
+
+        self.project.require(key)
+        snapshot = self.snapshot(self._with_upstream([key]))
+        plan = plan_everything(snapshot)
+        if partition is None and self.project.assets[key].partitions is not None:
+            ordinal = first_in_need(snapshot, plan, key)
+        else:
+            ordinal = snapshot.space(key).ordinal(partition)
+        return Explainer(snapshot, plan, self.versions, self.state).explain(key, ordinal)
 
     def history(self, key: str, partition: str | None = None) -> list[VersionRow]:
         """Every version of an asset, newest first; see `assets_core.loading.PublishedData.history`."""

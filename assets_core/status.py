@@ -49,13 +49,13 @@ class AssetStatus:
 
 def asset_statuses(snapshot: Snapshot, keys: Sequence[str]) -> list[AssetStatus]:
     """The status of assets on a snapshot that holds them and everything upstream."""
-    plan = _plan_everything(snapshot)
+    plan = plan_everything(snapshot)
     return [_status(snapshot, plan, key) for key in keys]
 
 
 def partitions_in_state(snapshot: Snapshot, key: str, word: str) -> PartitionSet:
     """Partitions of one asset that are `missing`, `stale` or `failed`."""
-    groups = _classify(snapshot, _plan_everything(snapshot), key)
+    groups = _classify(snapshot, plan_everything(snapshot), key)
     found = PartitionSet(snapshot.space(key), BitMap())
     for name, bits in groups.items():
         if name == word or (word == "failed" and name == "blocked"):
@@ -63,9 +63,21 @@ def partitions_in_state(snapshot: Snapshot, key: str, word: str) -> PartitionSet
     return found
 
 
-def _plan_everything(snapshot: Snapshot) -> Plan:
+def plan_everything(snapshot: Snapshot) -> Plan:
+    """The plan of all that the snapshot holds, for looking at: nothing in it is an error."""
     planner = Planner(snapshot, missing_inputs="wait")
     return planner.plan({key: snapshot.space(key).all() for key in snapshot.keys()})
+
+
+def first_in_need(snapshot: Snapshot, plan: Plan, key: str) -> int:
+    """Ordinal of the first partition that was tried or published and is not fresh, else of the newest fresh one."""
+    groups = _classify(snapshot, plan, key)
+    for state in ("blocked", "failed", "stale"):
+        if groups[state]:
+            return int(groups[state].min())
+    if groups["fresh"]:
+        return int(groups["fresh"].max())
+    return 0
 
 
 def _classify(snapshot: Snapshot, plan: Plan, key: str) -> dict[str, BitMap]:

@@ -41,7 +41,7 @@ def commands_page() -> str:
     from ui.cli.options import build_global_options
 
     context = click.Context(cli, info_name="assetline")
-    shared = {param.name for param in build_global_options()}
+    shared: set[str | None] = {param.name for param in build_global_options()}
     lines = [
         "# Commands",
         "",
@@ -173,7 +173,7 @@ def _signature(name: str, value: Callable[..., Any]) -> str:
 
 
 def _parameter(item: inspect.Parameter) -> str:
-    prefix = {item.VAR_POSITIONAL: "*", item.VAR_KEYWORD: "**"}.get(item.kind, "")
+    prefix = "*" if item.kind is item.VAR_POSITIONAL else "**" if item.kind is item.VAR_KEYWORD else ""
     text = prefix + item.name
     if item.annotation is not item.empty:
         text += f": {_annotation(item.annotation)}"
@@ -189,8 +189,8 @@ def _parameter(item: inspect.Parameter) -> str:
 def _annotation(annotation: Any) -> str:
     if isinstance(annotation, str):
         return annotation
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        return annotation.__name__
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return str(annotation.__name__)
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(annotation))
 
 
@@ -332,12 +332,12 @@ def _type_text(annotation: Any) -> str:
 
 def entry_point_groups() -> dict[str, str]:
     """The entry-point groups that the code looks into, and what belongs there."""
-    from assets_core.executors.opening import ENTRY_POINT_GROUP as executors
-    from io_managers.formats.registry import ENTRY_POINT_GROUP as managers
+    from assets_core.executors import opening
+    from io_managers.formats import registry
 
     return {
-        managers: "an IO manager: a class, or an instance, with `name`, `write` and `read`",
-        executors: "a factory `(job, runner_factory, workers) -> Executor`",
+        registry.ENTRY_POINT_GROUP: "an IO manager: a class, or an instance, with `name`, `write` and `read`",
+        opening.ENTRY_POINT_GROUP: "a factory `(job, runner_factory, workers) -> Executor`",
     }
 
 
@@ -458,7 +458,7 @@ def main(arguments: list[str]) -> int:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
     for name in stale:
-        print(f"{'not up to date' if '--check' in arguments else 'wrote'}: docs/reference/{name}")  # noqa: T201
+        print(f"{'not up to date' if '--check' in arguments else 'wrote'}: docs/reference/{name}")
     return 1 if stale and "--check" in arguments else 0
 
 

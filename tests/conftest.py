@@ -1,9 +1,14 @@
-"""Servers for the tests that need a real one: started once a session (and test worker), and only when used."""
+"""How hard the tests look, where they may connect to, and the servers for those that need a real one.
+
+A server is started once a session (and test worker), and only when used.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.loopback import only_loopback
+from tests.support.profiles import profile_name, register
 from tests.support.servers import (
     S3Root,
     S3Server,
@@ -15,6 +20,20 @@ from tests.support.servers import (
 )
 
 _BUCKET = "assetline-tests"
+
+register()
+
+
+def pytest_report_header() -> str:
+    """Say which profile is in force."""
+    return f"assetline profile: {profile_name()}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stay_on_this_machine() -> Iterator[None]:
+    """No test connects to another machine."""
+    with only_loopback():
+        yield
 
 
 @pytest.fixture(scope="session")

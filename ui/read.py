@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from assets_core.definition.check_outcome import CheckOutcome
     from assets_core.definition.contract import ColumnRule
     from assets_core.loading import VersionRow
+    from assets_core.planning.explain import Explanation
     from assets_core.planning.plan import Plan, PlannedGroup
     from assets_core.project.project import Project
     from assets_core.session import RunResult
@@ -188,6 +189,18 @@ def _build_held_back(groups: Iterable[PlannedGroup]) -> list[Row]:
         {"asset": group.asset, "partitions": build_partition_keys(group), "detail": group.detail}
         for group in groups
     ]
+
+
+def build_explanation(found: Explanation) -> Row:
+    """`why`."""
+    return {
+        "asset": found.asset,
+        "partition": found.partition,
+        "state": found.state,
+        "reason": found.reason,
+        "sentence": found.sentence,
+        "evidence": found.evidence,
+    }
 
 
 def build_status(status: AssetStatus) -> Row:

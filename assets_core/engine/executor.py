@@ -3,6 +3,7 @@
 Everything here is a small picklable value: a step travels as names and version numbers, never as code or data.
 """
 
+import time
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -104,6 +105,7 @@ class WorkerJob:
         search_paths: Folders put in front of `sys.path` before the import.
         environment: Name and settings of the environment, as `Environment.to_dict()` gives them.
         config: Run configuration by asset key.
+        now: Epoch seconds at which the run closed open-ended partitions.
     """
 
     run_id: str
@@ -112,6 +114,7 @@ class WorkerJob:
     environment: dict[str, object]
     branch: str = "main"
     config: dict[str, dict[str, object]] = field(default_factory=dict)
+    now: float = field(default_factory=time.time)
 
 
 class Executor(Protocol):

@@ -31,6 +31,7 @@ from io_managers.versions.store import Head, SupersededError, VersionStore
 
 if TYPE_CHECKING:
     from assets_core.definition.asset import Asset, Input
+    from assets_core.definition.partitions.base import PartitionsDefinition
     from assets_core.engine.executor import ReportSink, StepTask, WorkerJob
     from assets_core.project.environment import Environment
     from assets_core.project.project import Project
@@ -52,6 +53,7 @@ class ProjectStepRunner:
         *,
         branch: str = "main",
         config: dict[str, Any] | None = None,
+        now: dt.datetime | None = None,
     ) -> None:
         """Prepare to run steps.
 
@@ -60,11 +62,14 @@ class ProjectStepRunner:
             environment: Storage and resources.
             branch: Branch to publish on.
             config: Validated configuration by asset key.
+            now: When the run closed open-ended partitions; the clock of this machine may be behind.
         """
         self.project = project
         self.environment = environment
         self.versions = VersionStore(environment.storage, branch)
         self._config = config or {}
+        self._now = now or dt.datetime.now(dt.UTC)
+        self._spaces: dict[str, PartitionsDefinition] = {}
         self._managers: dict[str, IOManager] = {}
         self._records: OrderedDict[tuple[str, str | None, int], Publication] = OrderedDict()
         self._resources = contextlib.ExitStack()
@@ -211,7 +216,9 @@ class ProjectStepRunner:
     def _context(self, asset: Asset, task: StepTask, report: ReportSink) -> Any:
         from assets_core.definition.context import Context
 
-        space = asset.partition_space
+        space = self._spaces.get(asset.key)
+        if space is None:
+            space = self._spaces[asset.key] = asset.partition_space.at(self._now)
         window = getattr(space, "window", None)
         return Context(
             asset=asset.key,
@@ -502,4 +509,5 @@ def open_step_runner(job: WorkerJob) -> ProjectStepRunner:
         Environment.from_dict(job.environment),
         branch=job.branch,
         config=validate_run_config(project, job.config),
+        now=dt.datetime.fromtimestamp(job.now, dt.UTC),
     )

@@ -13,7 +13,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pyroaring import BitMap
 
+from assets_core.definition.partitions.base import PartitionSet
 from assets_core.definition.partitions.mapping import all_partitions, default_mapping
 from assets_core.planning.fingerprint import (
     finish_fingerprint,
@@ -157,6 +159,12 @@ class Snapshot:
                 tuple((name(first + index), seq) for index, seq in enumerate(seqs) if seq),
             )
         return resolved
+
+    def lacking(self, key: str, item: Input, ordinal: int) -> list[str | None]:
+        """Keys of the upstream partitions that one partition reads and that are not published."""
+        upstream = self.state(item.asset)
+        needed = self.spans(key, item).upstream(PartitionSet(self.space(key), BitMap([ordinal])))
+        return [upstream.definition.key(above) for above in needed.ordinals() if not upstream.seq[above]]
 
     def is_current(self, key: str, ordinal: int, resolved: Mapping[str, InputUse]) -> bool:
         """Whether the published version is what computing now would start from: same code, config and inputs."""

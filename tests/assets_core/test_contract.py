@@ -8,7 +8,6 @@ import sys
 import typing
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import annotated_types
@@ -427,34 +426,3 @@ def test_defining_a_contract_imports_no_frames() -> None:
     light = "import sys, assets_core.definition.contract\nprint('pydantic' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", light], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
-
-
-@pytest.mark.slow
-def test_type_checkers_take_any_frame_as_the_result_and_a_pandas_frame_as_the_argument(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "project.py").write_text(
-        "import pandas as pd\nimport polars as pl\nimport pyarrow as pa\nfrom typing import Any, assert_type\n"
-        "from pydantic import BaseModel\nfrom assets_core.definition.contract import Table\n"
-        "class Flight(BaseModel):\n    a: int\n"
-        "def one() -> Table[Flight]:\n    return pd.DataFrame()\n"
-        "def two() -> Table[Flight]:\n    return pl.DataFrame()\n"
-        "def three() -> Table[Flight]:\n    return pa.table({})\n"
-        "def four(flights: Table[Flight]) -> pd.DataFrame:\n    return flights[flights['a'] > 3]\n"
-        "def five(flights: Table[Flight]) -> None:\n    flights.no_such_method()\n"
-        "def six() -> Table[int]:\n    return pd.DataFrame()\n"
-    )
-    house = Path(__file__).parents[2]
-    run = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file", str(house / "pyproject.toml"), "--no-incremental",
-         "--follow-imports=silent", str(tmp_path / "project.py")],
-        cwd=house,
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    errors = [line.partition("project.py:")[2] for line in run.stdout.splitlines() if "error:" in line]
-    assert [(line.partition(":")[0], line.rpartition("[")[2]) for line in errors] == [
-        ("18", "operator]"),
-        ("19", "type-var]"),
-    ], run.stdout

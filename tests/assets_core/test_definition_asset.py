@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -423,22 +422,6 @@ def test_checks_can_be_listed() -> None:
         return True
 
     assert asset(checks=[ok])(lambda: 1).checks == (ok,)
-
-
-def test_defining_an_asset_inspects_nothing() -> None:
-    """100 assets in less than 10 ms: measured as CPU time, best of ten."""
-
-    def f(orders: "Unknown", config: Settings) -> "Unknown":  # type: ignore[name-defined]  # noqa: F821
-        """Text."""
-        return orders
-
-    best = float("inf")
-    for _ in range(10):
-        start = time.process_time()
-        for number in range(100):
-            asset(key=f"a{number}", group="g")(f)
-        best = min(best, time.process_time() - start)
-    assert best < 0.010
 
 
 class Row(BaseModel):

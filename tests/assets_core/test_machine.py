@@ -1,7 +1,6 @@
 """The rules of the scheduler, one by one."""
 
 import random
-import time
 import tracemalloc
 from collections.abc import Iterable
 
@@ -267,17 +266,3 @@ def test_a_waiting_step_takes_less_than_100_bytes() -> None:
         tracemalloc.stop()
     assert m.counts() == {"running": 50, "queued": 50, "pending": n - 100}
     assert per_step < 100
-
-
-@pytest.mark.slow
-def test_the_machine_decides_on_more_than_50_000_steps_a_second() -> None:
-    n = 200_000
-    upstream = [[] if step < 1000 else [step - 1000, step - 999] for step in range(n)]
-    began = time.process_time()
-    m = machine(upstream, capacity=200)
-    running = started(m.start(0.0))
-    while running:
-        running += started(m.on(StepEnded(running.pop(), 1, "succeeded"), 0.0))
-    took_s = time.process_time() - began
-    assert m.counts() == {"succeeded": n}
-    assert n / took_s > 50_000

@@ -28,8 +28,9 @@ from assets_core.engine.simulate import (
     simulate,
 )
 from assets_core.errors import InternalError
+from tests.support.profiles import scale
 
-SEEDS_A_TEST = 200
+SEEDS_A_TEST = scale(200)
 
 
 @pytest.mark.parametrize("block", range(20))
@@ -41,7 +42,7 @@ def test_every_history_keeps_the_promises(block: int) -> None:
 def test_the_histories_reach_every_end_and_every_status() -> None:
     ends: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
-    for seed in range(SEEDS_A_TEST):
+    for seed in range(max(SEEDS_A_TEST, 200)):
         run = simulate(random_scenario(seed))
         ends.update(run.counts)
         statuses[run.status] += 1

@@ -1,5 +1,4 @@
 import datetime as dt
-import time
 
 import pytest
 
@@ -213,17 +212,3 @@ def test_a_set_of_another_definition_is_refused() -> None:
         spans.upstream(NY_HOURS.all())
     with pytest.raises(ValueError, match="not a set"):
         spans.downstream(YEAR.all())
-
-
-def test_translating_a_million_partitions_costs_what_the_runs_cost() -> None:
-    hours = HourlyPartitions("1950-01-01", "2063-01-01", NEW_YORK)
-    days = DailyPartitions("1950-01-01", "2063-01-01", NEW_YORK)
-    spans = overlap().spans(hours, days)
-    everything, first = hours.all(), days.subset(["1950-01-01"])
-    assert len(spans.upstream(everything)) == len(days)
-    assert len(spans.downstream(first)) == 24
-    began = time.process_time()
-    for _ in range(100):
-        spans.upstream(everything)
-        spans.downstream(first)
-    assert time.process_time() - began < 0.1

@@ -16,6 +16,7 @@ from assets_core.definition.partitions.time import (
 )
 from assets_core.errors import SelectionError
 from assets_core.project.partition_selection import parse_partitions
+from tests.support.profiles import scale
 
 NEW_YORK = "America/New_York"
 DAYS = DailyPartitions("2013-01-01", "2014-01-01", NEW_YORK)
@@ -170,7 +171,7 @@ def test_the_latest_of_a_definition_without_a_window_yet_is_refused() -> None:
     assert not parse_partitions("all", empty, None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=scale(60))
 @given(st.sampled_from([DAYS, HOURS, WEEKS, MONTHS, QUARTERS]), st.data())
 def test_a_set_of_windows_written_out_reads_back(definition, data) -> None:
     chosen = data.draw(st.sets(st.integers(0, len(definition) - 1), min_size=1))
@@ -190,7 +191,7 @@ keys = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scale(150))
 @given(keys, st.data())
 def test_a_set_of_static_keys_written_out_reads_back(names: list[str], data) -> None:
     definition = StaticPartitions(names)
@@ -206,7 +207,7 @@ def test_keys_that_look_like_lists_ranges_and_escapes_read_back(chosen: set[int]
     assert parse_partitions(str(partitions), definition, None) == partitions
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=scale(200))
 @given(
     st.text("0123-.:T+,ales \\", max_size=24),
     st.sampled_from([DAYS, HOURS, MONTHS, AIRPORTS, ODD, UNPARTITIONED]),

@@ -97,4 +97,4 @@ def test_definitions_are_equal_by_keys_in_order_and_sign_alike_in_any_order() ->
 @given(st.lists(st.text(min_size=1), min_size=1, unique=True))
 def test_key_and_ordinal_are_each_others_inverse(keys: list[str]) -> None:
     partitions = StaticPartitions(keys)
-    assert [partitions.ordinal(key) for key in partitions.keys()] == list(range(len(partitions)))  # noqa: SIM118
+    assert [partitions.ordinal(key) for key in partitions.keys()] == list(range(len(partitions)))

@@ -314,21 +314,3 @@ def test_a_validator_that_raises_something_else_is_an_error_that_blocks() -> Non
     outcome = check(Contract.from_model(Judged), start=[1], end=[2], note=["crash"])["validators"]
     assert (outcome.status, outcome.is_blocking) == ("error", True)
     assert "RuntimeError: broken (row 0)" in outcome.observed
-
-
-@pytest.mark.slow
-def test_a_million_rows_are_judged_without_an_object_for_each() -> None:
-    import time
-
-    contract = model_of(
-        carrier=(str, Field(pattern="^[A-Z0-9]{2}$")),
-        delay=(float | None, Field(ge=-120, le=2000)),
-        n=(int, Field(ge=0)),
-    )
-    n = 1_000_000
-    table = pa.table({"carrier": ["AA", "UA"] * (n // 2), "delay": np.arange(n) % 99.0, "n": np.arange(n)})
-    started = time.process_time()
-    outcomes = check(contract, table)
-    spent_s = time.process_time() - started
-    assert failing(outcomes) == []
-    assert spent_s < 1.5, f"{spent_s:.2f} s"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from assets_core.errors import SelectionError
 from assets_core.project.selection import select_assets
+from tests.support.profiles import scale
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def projects(draw: st.DrawFn) -> FakeProject:
     return build(edges)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=scale(60))
 @given(projects(), st.data())
 def test_levels_are_the_shortest_distance_and_any_number_without_one(project: FakeProject, data) -> None:
     key = data.draw(st.sampled_from(project.graph.order))
@@ -182,7 +183,7 @@ def test_levels_are_the_shortest_distance_and_any_number_without_one(project: Fa
     assert picked == [k for k in project.graph.order if k in picked]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=scale(60))
 @given(projects(), st.data())
 def test_texts_unite_commas_intersect_and_a_bang_takes_away(project: FakeProject, data) -> None:
     key = st.sampled_from(project.graph.order)

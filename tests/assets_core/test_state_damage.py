@@ -16,6 +16,7 @@ from assets_core.errors import StateError
 from assets_core.state.rows import Checked
 from assets_core.state.store import StateStore
 from tests.assets_core.state_values import open_store, publication, published, run_start, step_changed
+from tests.support.profiles import scale
 
 HOLD_LOCK = """
 import sqlite3, sys
@@ -139,7 +140,7 @@ def test_a_page_of_garbage_gives_an_error_in_words_or_none(tmp_path: Path, sound
 @pytest.mark.slow
 def test_no_flipped_byte_of_the_first_pages_gets_through_as_a_raw_error(tmp_path: Path, sound: bytes) -> None:
     rng = random.Random(0)
-    for number in range(120):
+    for number in range(scale(30)):
         content = bytearray(sound)
         content[rng.randrange(min(len(content), 8 * 4096))] ^= 1 << rng.randrange(8)
         try_damaged(tmp_path / f"db{number}", bytes(content))

@@ -15,6 +15,7 @@ from assets_core.state.rows import Change, Published, StepChanged
 from assets_core.state.store import StateStore
 from io_managers.versions.publication import Publication
 from tests.assets_core.state_values import open_store, publication, published, run_start, step_changed
+from tests.support.profiles import scale
 
 RUNS = {"run-main": "main", "run-pr": "pr"}
 ASSETS = ("orders", "raw/users")
@@ -141,7 +142,7 @@ def assert_equal(store: StateStore, model: Model) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=scale(15), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(publications() | steps(), max_size=12), max_size=6))
 def test_the_store_is_the_model_after_every_batch(batches: list[list[Change]]) -> None:
     with tempfile.TemporaryDirectory() as folder, open_store(Path(folder)) as store:
@@ -159,7 +160,7 @@ def test_the_store_is_the_model_after_every_batch(batches: list[list[Change]]) -
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=scale(15), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(publications(), max_size=15), st.randoms(use_true_random=False))
 def test_recording_the_log_again_changes_nothing(changes: list[Published], random: object) -> None:
     def everything(store: StateStore) -> object:

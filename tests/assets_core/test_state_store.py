@@ -97,6 +97,7 @@ def test_heads_come_in_order_of_the_position_for_many_assets_at_once(store: Stat
         assert heads[asset].record_hash(1) == publication(asset, "20").self_hash
 
 
+@pytest.mark.slow
 def test_more_assets_than_fit_one_query_are_read_as_well(store: StateStore) -> None:
     keys = [f"asset_{number}" for number in range(1201)]
     store.record([published(0, publication(key, None, inputs=(), columns=())) for key in keys])

@@ -23,7 +23,7 @@ def main() -> None:
     import rich.progress  # noqa: F401
     import sqlalchemy  # noqa: F401
 
-    import assets_core.session
+    import assets_core.session  # noqa: F401
     import ui.cli.main  # noqa: F401
 
     for line in sys.stdin:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from io_managers.formats.concatenation import VersionsDifferError, concat_tables
 from io_managers.formats.parquet import ParquetManager
 from tests.support.format_files import MemoryFiles
+from tests.support.profiles import scale
 
 MANAGER = ParquetManager()
 
@@ -29,7 +30,7 @@ def _joined(*values: object, as_type: object = pd.DataFrame, columns: list[str] 
     return MANAGER.read_many(_stored(*values), as_type, columns)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=scale(40))
 @given(st.lists(st.lists(st.none() | st.integers(-5, 5), max_size=4), min_size=1, max_size=5))
 def test_rows_come_in_the_order_of_the_versions(parts: list[list[int | None]]) -> None:
     tables = [pa.table({"a": pa.array(part, pa.int64())}) for part in parts]

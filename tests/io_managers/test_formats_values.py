@@ -18,6 +18,7 @@ from io_managers.formats.json_values import JsonManager
 from io_managers.formats.protocol import SupportsConcat, created
 from io_managers.formats.text_and_bytes import BytesManager, TextManager
 from tests.support.format_files import FolderFiles, MemoryFiles
+from tests.support.profiles import scale
 
 JSON, TEXT, BYTES, FILE = JsonManager(), TextManager(), BytesManager(), FileManager()
 
@@ -59,7 +60,7 @@ def _refused(manager: Any, value: object) -> FormatError:
     return error.value
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=scale(40))
 @given(_JSON.filter(lambda value: value is not None))
 def test_a_json_value_comes_back_equal_with_its_types(value: object) -> None:
     back = _through(JSON, value)
@@ -67,7 +68,7 @@ def test_a_json_value_comes_back_equal_with_its_types(value: object) -> None:
     assert repr(back) == repr(value)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=scale(40))
 @given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=3), _JSON, min_size=2, max_size=4))
 def test_the_order_of_keys_is_kept_but_does_not_change_the_data_version(value: dict[str, object]) -> None:
     turned = dict(reversed(value.items()))
@@ -178,14 +179,14 @@ def test_a_json_value_of_another_type_is_refused_with_both(value: object, as_typ
     assert error.value.code == "stored-value-differs"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=scale(40))
 @given(st.text(st.characters(codec="utf-8")))
 def test_text_comes_back_with_its_line_ends(text: str) -> None:
     assert _through(TEXT, text, str) == text
     assert _through(TEXT, text + "\r\n\n") == text + "\r\n\n"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=scale(40))
 @given(st.binary())
 def test_bytes_come_back(data: bytes) -> None:
     assert _through(BYTES, data, bytes) == data

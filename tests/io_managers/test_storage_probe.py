@@ -211,16 +211,6 @@ def test_a_store_that_cannot_be_reached_is_not_called_untrusted() -> None:
     assert caught.value.code == "storage-unreachable"
 
 
-@pytest.mark.slow
-def test_the_quick_probe_of_a_local_disk_costs_little_cpu(tmp_path: Path) -> None:
-    costs = []
-    for number in range(5):
-        begun = time.process_time()
-        require_trusted(LocalStorage(tmp_path / str(number)))
-        costs.append(time.process_time() - begun)
-    assert min(costs) < 0.05
-
-
 @pytest.mark.s3
 def test_moto_is_trusted(s3_root: S3Root) -> None:
     storage = RemoteStorage(s3_root.url, s3_root.options)

@@ -18,7 +18,7 @@ from io_managers.keys import encode_segment
 from io_managers.storage.base import ObjectMissingError, Storage
 
 #: What may stand at the top of a root.
-_TOP = frozenset({"data", "log", "runs", ".assetline-store.json"})
+_TOP = frozenset({"code", "data", "log", "runs", ".assetline-store.json"})
 _PUBLISHED, _NOT_PUBLISHED = ("succeeded",), ("failed", "blocked", "skipped", "cancelled", "superseded", "lost")
 
 

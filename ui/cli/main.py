@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
             "ui.cli.build:materialize", "Run everything missing or stale, or what is asked for."
         ),
         "status": Entry("ui.cli.build:status", "Show what is fresh, stale, missing, failed and blocked."),
+        "why": Entry("ui.cli.why:why", "Say why something ran, is stale, missing, failed or blocked."),
         "runs": Entry("ui.cli.runs:runs", "List runs, show one, read its logs."),
     },
     "Data": {

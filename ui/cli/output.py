@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -53,12 +54,47 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns
 
 
+#: Where documents go while stdout is reserved for them.
+_documents: list[IO[str]] = []
+
+
+@contextmanager
+def reserve_stdout() -> Iterator[None]:
+    """Let nothing but `write_json` reach stdout: what else is printed in the block, by whatever code, goes to stderr."""
+    try:
+        stdout, stderr = sys.stdout.fileno(), sys.stderr.fileno()
+    except (OSError, ValueError):  # a stream that a test or a notebook put there has no file below it
+        with _documents_to(sys.stdout):
+            yield
+        return
+    sys.stdout.flush()
+    with os.fdopen(os.dup(stdout), "w", encoding="utf-8", closefd=False) as documents:
+        try:
+            os.dup2(stderr, stdout)
+            with _documents_to(documents):
+                yield
+        finally:
+            os.dup2(documents.fileno(), stdout)
+            os.close(documents.fileno())
+
+
+@contextmanager
+def _documents_to(stream: IO[str]) -> Iterator[None]:
+    _documents.append(stream)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _documents.pop()
+
+
 def write_json(document: Any) -> None:
     """Write the one JSON document of a command to stdout."""
     import json
 
-    indent = 2 if sys.stdout.isatty() else None
-    click.echo(json.dumps(document, indent=indent, allow_nan=False))
+    stream = _documents[-1] if _documents else sys.stdout
+    indent = 2 if stream.isatty() else None
+    click.echo(json.dumps(document, indent=indent, allow_nan=False), file=stream)
 
 
 def print_line(*parts: Cell) -> None:

@@ -7,7 +7,7 @@ union, difference and mapping cost what the runs cost, not what the members cost
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pyroaring import BitMap
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from assets_core.definition.partitions.windows import Window
+
+#: The keys that a storage holds for dynamic partitions of a name, in their order.
+StoredKeys = Callable[[str], Sequence[str]]
+
 #: Words that mean partitions by their state or place where a selection of partitions is written.
 SELECTION_WORDS = ("latest", "all", "missing", "stale", "failed")
 
@@ -31,7 +36,7 @@ class PartitionsDefinition(ABC):
     `signature` import nothing heavy; only the vectorised `positions` needs numpy.
     """
 
-    #: Short name shown to people and in JSON: hourly, daily, weekly, monthly, cron, static, none.
+    #: Short name shown to people and in JSON: hourly, daily, weekly, monthly, cron, static, dynamic, multi, none.
     kind: str
 
     @abstractmethod
@@ -61,9 +66,57 @@ class PartitionsDefinition(ABC):
     def signature(self) -> str:
         """What makes two definitions slice data alike, bounds left out: for instance `daily America/New_York`."""
 
-    def at(self, now: dt.datetime) -> PartitionsDefinition:
-        """The definition as of an instant: an open-ended one closed at the last window that has ended."""
+    def at(self, now: dt.datetime, stored: StoredKeys | None = None) -> PartitionsDefinition:
+        """The definition as of an instant, from when on it does not change.
+
+        Args:
+            now: An open-ended definition is closed at the last window that has ended by then.
+            stored: Gives the keys of dynamic partitions; without it they have none.
+        """
         return self
+
+    def dynamic_names(self) -> tuple[str, ...]:
+        """Names of the lists of stored keys that the definition is made of."""
+        return ()
+
+    def position_of(self, key: str | None) -> int | None:
+        """The element of `positions` for a key, also for one that the definition does not hold now; None if unknown."""
+        try:
+            return int(self.positions()[self.ordinal(key)])
+        except NotFoundError:
+            return None
+
+    def may_hold(self, key: str | None) -> bool:
+        """Whether there is, or can come to be, a partition of that key without a change of the definition."""
+        try:
+            self.ordinal(key)
+        except NotFoundError:
+            return False
+        return True
+
+    def window_of(self, key: str | None) -> Window | None:
+        """The span of time that a partition stands for; None where it stands for none.
+
+        Raises:
+            NotFoundError: As `ordinal`.
+        """
+        return None
+
+    def parts(self, key: str | None) -> Mapping[str, str]:
+        """The key of each dimension, by the dimension's name; empty for a definition without dimensions.
+
+        Raises:
+            NotFoundError: As `ordinal`.
+        """
+        return {}
+
+    def ranks_in_time(self) -> npt.NDArray[np.int64] | None:
+        """For each ordinal the place of its window among all windows; None where partitions are no spans of time."""
+        return None
+
+    def describe_run(self, first: int, last: int) -> str:
+        """The ordinals `first` to `last`, both in, for people."""
+        return str(self.key(first)) if first == last else f"{self.key(first)}..{self.key(last)}"
 
     def bounds(self) -> str:
         """The first and the last key, for people."""

@@ -1,4 +1,4 @@
-"""Partitions by a fixed list of keys."""
+"""Partitions by a list of keys, and those whose list is fixed."""
 
 from __future__ import annotations
 
@@ -20,40 +20,30 @@ _MAX_COMPARED = 2_000
 _SPECIAL = re.compile(rf"(?:{'|'.join(SELECTION_WORDS)})(?::.*)?", re.DOTALL)
 
 
-class StaticPartitions(PartitionsDefinition):
-    """One partition a key, in the order given.
+class ListedPartitions(PartitionsDefinition):
+    """One partition a key, in the order of a list; any text with a character can be a key.
 
     Args:
-        keys: Non-empty, distinct; any other text is allowed.
+        keys: Distinct.
 
     Raises:
-        DefinitionError: `partitions-empty`, `partition-key-invalid`, `partition-key-twice`.
+        DefinitionError: `partition-key-invalid`, `partition-key-twice`.
     """
-
-    kind = "static"
 
     def __init__(self, keys: Iterable[str]) -> None:
         if isinstance(keys, str):
             raise DefinitionError(
                 "partition-key-invalid",
-                f"the keys of static partitions are given as the one text {_shorten(keys)}.",
+                f"the keys of {self.kind} partitions are given as the one text {_shorten(keys)}.",
                 why="each of its characters would become a partition.",
-                do=f"write a list: StaticPartitions([{_shorten(keys)}]).",
+                do=f"write a list: [{_shorten(keys)}].",
             )
         self._keys = tuple(keys)
-        if not self._keys:
-            raise DefinitionError(
-                "partitions-empty",
-                "StaticPartitions([]) has no partitions.",
-                why="the list of keys is empty.",
-                do="give at least one key, or leave `partitions` out.",
-            )
         self._ordinals: dict[str, int] = {}
         for ordinal, key in enumerate(self._keys):
             self._check(key, ordinal)
             self._ordinals[key] = ordinal
         self._positions: npt.NDArray[np.int64] | None = None
-        self._digest: str | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -111,17 +101,14 @@ class StaticPartitions(PartitionsDefinition):
             self._positions.setflags(write=False)
         return self._positions
 
-    def signature(self) -> str:
-        """`static` and a hash of the keys, whatever their order."""
-        if self._digest is None:
-            digest = hashlib.sha256()
-            for raw in sorted(map(_utf8, self._keys)):
-                digest.update(len(raw).to_bytes(8, "big") + raw)
-            self._digest = digest.hexdigest()[:16]
-        return f"static {self._digest}"
+    def position_of(self, key: str | None) -> int:
+        """The hash of the key, whether or not it is one of the list."""
+        return 0 if key is None else key_position(key)
 
     def bounds(self) -> str:
         """How many keys there are and the first few."""
+        if not self._keys:
+            return f"there are no {self.kind} partitions yet"
         shown = ", ".join(_shorten(key) for key in self._keys[:3])
         return f"there are {len(self):,}: {shown}" + (", ..." if len(self) > 3 else "")
 
@@ -141,19 +128,6 @@ class StaticPartitions(PartitionsDefinition):
             items.append(self._distinguish(item) if last - first > 1 else item)
         text = ",".join(items)
         return self._distinguish(text) if len(items) > 1 else text
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        if not isinstance(other, StaticPartitions):
-            return NotImplemented
-        return self._keys == other._keys
-
-    def __hash__(self) -> int:
-        return hash(self._keys)
-
-    def __repr__(self) -> str:
-        return f"StaticPartitions({list(self._keys)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_positions": None}
@@ -200,6 +174,52 @@ class StaticPartitions(PartitionsDefinition):
             why=f"both have the 64-bit hash {value:016x}, by which versions are found.",
             do="rename one of them.",
         )
+
+
+class StaticPartitions(ListedPartitions):
+    """One partition a key, in the order given.
+
+    Args:
+        keys: Non-empty, distinct; any other text is allowed.
+
+    Raises:
+        DefinitionError: `partitions-empty`, `partition-key-invalid`, `partition-key-twice`.
+    """
+
+    kind = "static"
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        super().__init__(keys)
+        if not self._keys:
+            raise DefinitionError(
+                "partitions-empty",
+                "StaticPartitions([]) has no partitions.",
+                why="the list of keys is empty.",
+                do="give at least one key, or leave `partitions` out.",
+            )
+        self._digest: str | None = None
+
+    def signature(self) -> str:
+        """`static` and a hash of the keys, whatever their order."""
+        if self._digest is None:
+            digest = hashlib.sha256()
+            for raw in sorted(map(_utf8, self._keys)):
+                digest.update(len(raw).to_bytes(8, "big") + raw)
+            self._digest = digest.hexdigest()[:16]
+        return f"static {self._digest}"
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, StaticPartitions):
+            return NotImplemented
+        return self._keys == other._keys
+
+    def __hash__(self) -> int:
+        return hash(self._keys)
+
+    def __repr__(self) -> str:
+        return f"StaticPartitions({list(self._keys)!r})"
 
 
 def key_position(key: str) -> int:

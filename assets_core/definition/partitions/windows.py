@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assets_core.definition.partitions.axis import Axis
-from assets_core.definition.partitions.base import PartitionsDefinition
+from assets_core.definition.partitions.base import PartitionsDefinition, StoredKeys
 from assets_core.definition.partitions.grid import Grid
 from assets_core.definition.partitions.zone import (
     DAY_S,
@@ -42,13 +42,11 @@ from assets_core.definition.partitions.zone import (
     floor_instant,
     wall_of,
 )
-from assets_core.errors import DefinitionError
+from assets_core.errors import DefinitionError, NotFoundError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-    from io_managers.errors import NotFoundError
 
 Bound = str | dt.date | dt.datetime
 
@@ -109,6 +107,7 @@ class TimePartitions(PartitionsDefinition):
         self._clock = clock
         self._start = self._read_bound(start, "start", ceil_instant)
         self._end = None if end is None else self._read_bound(end, "end", floor_instant)
+        self._is_open = end is None
         self._axis: Axis | None = None
         self._horizon = 0
         self._n: int | None = None
@@ -144,7 +143,7 @@ class TimePartitions(PartitionsDefinition):
         """The clock of the zone."""
         return self._local
 
-    def at(self, now: dt.datetime) -> TimePartitions:
+    def at(self, now: dt.datetime, stored: StoredKeys | None = None) -> TimePartitions:
         """The definition as of an instant: an open one closed at the last window that has ended by then."""
         if self._end is not None:
             return self
@@ -200,6 +199,36 @@ class TimePartitions(PartitionsDefinition):
             self._local.moment(axis.instant(ordinal)), self._local.moment(axis.instant(ordinal + 1))
         )
 
+    def window_of(self, key: str | None) -> Window:
+        """The window of a key.
+
+        Raises:
+            NotFoundError: As `ordinal`.
+        """
+        return self.window(self.ordinal(key))
+
+    def position_of(self, key: str | None) -> int | None:
+        """When the window of a key begins, or would begin outside of the bounds; None for no key of this sort."""
+        if key is None:
+            return None
+        try:
+            return self._extent()[0].instant(self.ordinal(key))
+        except NotFoundError:
+            return self._parse(key)
+
+    def may_hold(self, key: str | None) -> bool:
+        """Whether there is a window of that key, or will be when the definition is open."""
+        if super().may_hold(key):
+            return True
+        instant = self.position_of(key)
+        return self._is_open and instant is not None and instant >= self.boundaries()[-1]
+
+    def ranks_in_time(self) -> npt.NDArray[np.int64]:
+        """The ordinals themselves."""
+        import numpy as np
+
+        return np.arange(len(self), dtype=np.int64)
+
     def boundaries(self) -> npt.NDArray[np.int64]:
         """UTC epoch seconds where windows begin, and where the last ends: n + 1 values, read-only, made once."""
         import numpy as np
@@ -210,6 +239,10 @@ class TimePartitions(PartitionsDefinition):
     def positions(self) -> npt.NDArray[np.int64]:
         """UTC epoch seconds where each window begins."""
         return self.boundaries()[:-1]
+
+    def position_of(self, key: str) -> int | None:
+        """The position of a window of this key, also of one outside the bounds; None if no window has such a key."""
+        return self._parse(key)
 
     def overlapping(self, start: dt.datetime, end: dt.datetime) -> range:
         """Ordinals of the windows that share an instant with [start, end), both aware."""
