@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from assets_core.definition.context import Context
     from assets_core.definition.contract import Table
     from assets_core.definition.inputs import In
-    from assets_core.definition.partitions.mapping import all_partitions, last, shift, trailing
+    from assets_core.definition.partitions.dynamic import DynamicPartitions
+    from assets_core.definition.partitions.mapping import (
+        all_partitions,
+        dimension,
+        last,
+        mapped,
+        shift,
+        trailing,
+    )
+    from assets_core.definition.partitions.multi import MultiPartitions
     from assets_core.definition.partitions.static import StaticPartitions
     from assets_core.definition.partitions.time import (
         CronPartitions,
@@ -50,11 +59,13 @@ __all__ = [
     "CronPartitions",
     "DailyPartitions",
     "DefinitionError",
+    "DynamicPartitions",
     "Environment",
     "Freshness",
     "HourlyPartitions",
     "In",
     "MonthlyPartitions",
+    "MultiPartitions",
     "NotFoundError",
     "PlanError",
     "Project",
@@ -70,9 +81,11 @@ __all__ = [
     "all_partitions",
     "asset",
     "asset_check",
+    "dimension",
     "external_asset",
     "last",
     "load",
+    "mapped",
     "materialize",
     "shift",
     "trailing",
@@ -87,7 +100,16 @@ _HOMES = {
         "definition.context": ("Context",),
         "definition.contract": ("Table",),
         "definition.inputs": ("In",),
-        "definition.partitions.mapping": ("all_partitions", "last", "shift", "trailing"),
+        "definition.partitions.dynamic": ("DynamicPartitions",),
+        "definition.partitions.mapping": (
+            "all_partitions",
+            "dimension",
+            "last",
+            "mapped",
+            "shift",
+            "trailing",
+        ),
+        "definition.partitions.multi": ("MultiPartitions",),
         "definition.partitions.static": ("StaticPartitions",),
         "definition.partitions.time": (
             "CronPartitions",

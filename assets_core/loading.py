@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
+from assets_core.engine.managers import manager_of, writer_of
 from assets_core.errors import NotFoundError
 from assets_core.project.partition_selection import parse_partitions
 from io_managers.formats.annotations import item_type
 from io_managers.formats.loading import load_value
 from io_managers.formats.protocol import SupportsConcat
-from io_managers.formats.registry import io_manager_name_for, load_io_manager
 from io_managers.keys import format_asset_partition
 
 if TYPE_CHECKING:
     from assets_core.definition.asset import Asset
-    from assets_core.definition.partitions.base import PartitionsDefinition, PartitionSet
+    from assets_core.definition.partitions.base import PartitionsDefinition, PartitionSet, StoredKeys
     from assets_core.project.project import Project
     from assets_core.state.rows import PublicationRow
     from assets_core.state.store import StateStore
-    from io_managers.formats.protocol import FileSource, IOManager
+    from io_managers.formats.protocol import FileSource
+    from io_managers.versions.publication import Publication
     from io_managers.versions.store import VersionStore
 
 
@@ -57,6 +59,7 @@ class PublishedData:
         state: Up to date with the log.
         now: The instant at which open-ended partitions are closed.
         resolve: Partitions of an asset that are `missing`, `stale` or `failed`.
+        stored: Keys of dynamic partitions.
     """
 
     project: Project
@@ -64,17 +67,18 @@ class PublishedData:
     state: StateStore
     now: dt.datetime
     resolve: Callable[[str, str], PartitionSet]
+    stored: StoredKeys | None = None
 
     def history(self, key: str, partition: str | None = None) -> list[VersionRow]:
-        """Every version of an asset, newest first; `partition` narrows to one.
+        """Every version of an asset, newest first; `partition` narrows to one, also to one that is no longer defined.
 
         Raises:
             NotFoundError: `partition-not-found`, `asset-not-found`.
         """
         space = self._space(self.project.require(key))
-        if partition is not None:
-            space.ordinal(partition)
         rows = self._rows(key, partition)
+        if partition is not None and not rows:
+            space.ordinal(partition)
         newest: dict[str | None, int] = {}
         for row in rows:
             newest[row.partition] = max(row.seq, newest.get(row.partition, 0))
@@ -103,30 +107,32 @@ class PublishedData:
             NotFoundError: `nothing-published`: none of the partitions has a version (at that time).
         """
         asset = self.project.require(key)
+        manager = own = manager_of(asset)
         if asset.function is None:
             sources = self._external_sources(asset, partition)
         else:
-            sources = self._published_sources(asset, partition, as_of)
+            versions = self._published_versions(asset, partition, as_of)
+            manager = writer_of(asset, own, versions)
+            sources = [(version.partition, self.versions.files(version)) for version in versions]
         if not sources:
             when = f" as of {as_of.isoformat()}" if as_of else ""
-            option = f" -p {partition}" if partition else ""
+            option = f" -p {shlex.quote(partition)}" if partition else ""
             raise NotFoundError(
                 "nothing-published",
                 f"nothing is published of {format_asset_partition(key, partition)}{when}.",
                 why="it was never materialized, it was dropped, or a quality gate held it back.",
                 do=f"assetline status {key}; assetline materialize {key}{option}",
             )
-        manager = _manager(asset)
         if as_type is None:
+            # what an earlier code stored in another format is given as that format has it
+            output = _own_type(asset) if manager is own else Any
             # what cannot be joined comes by partition, so that a range can be asked of any asset
             joins = len(sources) == 1 or isinstance(manager, SupportsConcat)
-            own = item_type(asset.output)  # of an asset that yields its value in pieces
-            output = asset.output if own is Parameter.empty else own
             as_type = output if joins else dict[str, output]  # type: ignore[valid-type]
         return load_value(manager, sources, as_type, columns)
 
     def _space(self, asset: Asset) -> PartitionsDefinition:
-        return asset.partition_space.at(self.now)
+        return asset.partition_space.at(self.now, self.stored)
 
     def _rows(self, key: str, partition: str | None) -> list[PublicationRow]:
         if partition is None:
@@ -150,9 +156,9 @@ class PublishedData:
             if present[ordinal]
         ]
 
-    def _published_sources(
+    def _published_versions(
         self, asset: Asset, partition: str | None, as_of: dt.datetime | None
-    ) -> list[tuple[str | None, FileSource]]:
+    ) -> list[Publication]:
         chosen = self._chosen(asset, partition)
         single = next(iter(chosen.keys())) if len(chosen) == 1 else None
         newest: dict[str | None, PublicationRow] = {}
@@ -166,10 +172,14 @@ class PublishedData:
         keys = chosen.keys()
         rows = [newest[name] for name in keys if name in newest]
         return [
-            (row.partition, self.versions.files(self.versions.require(asset.key, row.partition, row.seq)))
-            for row in rows
-            if row.kind != "drop"
+            self.versions.require(asset.key, row.partition, row.seq) for row in rows if row.kind != "drop"
         ]
+
+
+def _own_type(asset: Asset) -> Any:
+    """The type that an asset returns; the whole of one that yields its value in pieces."""
+    piece = item_type(asset.output)
+    return asset.output if piece is Parameter.empty else piece
 
 
 def _version_row(row: PublicationRow, *, is_newest: bool) -> VersionRow:
@@ -184,10 +194,4 @@ def _version_row(row: PublicationRow, *, is_newest: bool) -> VersionRow:
         row.data_version,
         row.kind,
         is_newest and row.kind != "drop",
-    )
-
-
-def _manager(asset: Asset) -> IOManager:
-    return load_io_manager(
-        asset.io_manager if asset.io_manager is not None else io_manager_name_for(asset.output)
     )

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,8 @@ from assets_core.project.partition_selection import parse_partitions
 from assets_core.project.run_config import validate_run_config
 from assets_core.project.selection import select_assets
 from assets_core.state.rows import RunStart
+from io_managers.versions.blocked import BlockedTries
+from io_managers.versions.partition_keys import PartitionKeys
 from io_managers.versions.runs import RunMark, RunMarks
 from io_managers.versions.store import VersionStore, new_id
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from assets_core.planning.plan import Plan, PlannedStep
     from assets_core.planning.planner import MissingInputs, Planner
     from assets_core.planning.snapshot import Snapshot
+    from assets_core.project.dynamic_keys import DynamicKeys
     from assets_core.project.project import Project
     from assets_core.state.rows import RunRow, StepRow
     from assets_core.state.store import StateStore
@@ -115,6 +118,7 @@ class Session:
     state: StateStore
     raw_config: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     now: Callable[[], dt.datetime] = field(default=lambda: dt.datetime.now(dt.UTC))
+    _stored_keys: PartitionKeys | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def open(
@@ -174,23 +178,30 @@ class Session:
 
     # -- what is there ------------------------------------------------------------------------------------------
 
-    def synchronize(self) -> None:
-        """Bring the state database up to what the store's log says."""
+    def synchronize(self) -> int:
+        """Bring the state database up to what the store's log says; how many publications were new to it."""
         from assets_core.state.sync import synchronize
 
         marks = RunMarks(self.environment.storage)
-        synchronize(self.state, self.versions, marks, self._position_of, own_runs=tuple(_RUNNING))
+        return synchronize(self.state, self.versions, marks, self._position_of, own_runs=tuple(_RUNNING))
+
+    def rebuild_state(self) -> int:
+        """Forget the cached publications and read them all from the store's log again.
+
+        Returns:
+            How many there are.
+        """
+        self.state.forget_publications()
+        return self.synchronize()
 
     def _position_of(self, asset: str, partition: str | None) -> int:
         """Where the state files a partition, also one outside of the bounds that the definition has now."""
         from assets_core.definition.partitions.static import key_position
-        from assets_core.definition.partitions.windows import TimePartitions
 
         if partition is None:
             return 0
         definition = self.project.assets.get(asset)
-        space = definition.partition_space if definition is not None else None
-        found = space.position_of(partition) if isinstance(space, TimePartitions) else None
+        found = definition.partition_space.position_of(partition) if definition is not None else None
         return key_position(partition) if found is None else found
 
     def snapshot(self, keys: Sequence[str], config: Config = None) -> Snapshot:
@@ -214,10 +225,13 @@ class Session:
         outcomes = self.state.outcomes(self.branch, computed)
         states: dict[str, AssetState] = {}
         spaces: dict[int, PartitionsDefinition] = {}
+        stored = self._dynamic_keys().reader()
         for key in wanted:
             asset = self.project.assets[key]
             # assets that share a definition share its closed form, and with it what it has computed
-            space = spaces.setdefault(id(asset.partition_space), asset.partition_space.at(now))
+            space = spaces.get(id(asset.partition_space))
+            if space is None:
+                space = spaces[id(asset.partition_space)] = asset.partition_space.at(now, stored)
             states[key] = (
                 observe_external(asset, space)
                 if asset.function is None
@@ -229,6 +243,59 @@ class Session:
             if self.project.assets[key].function is not None
         }
         return Snapshot(self.project, now, states, versions)
+
+    # -- dynamic partitions -------------------------------------------------------------------------------------
+
+    def partition_keys(self, name: str) -> tuple[str, ...]:
+        """The keys of dynamic partitions, in the order in which they were added.
+
+        Args:
+            name: Of the partitions, or the key of an asset that has them.
+
+        Raises:
+            NotFoundError: `partitions-not-found`.
+        """
+        from assets_core.project.dynamic_keys import list_named
+
+        return tuple(self._dynamic_keys().reader()(list_named(self.project, name)))
+
+    def add_partitions(self, name: str, keys: Iterable[str]) -> tuple[str, ...]:
+        """Add keys to dynamic partitions; those that are there stay.
+
+        Args:
+            name: As in `partition_keys`.
+            keys: Texts with at least one character.
+
+        Returns:
+            Those that were new.
+
+        Raises:
+            NotFoundError: `partitions-not-found`.
+            DefinitionError: `partition-key-invalid`.
+        """
+        return self._dynamic_keys().add(name, keys).changed
+
+    def remove_partitions(self, name: str, keys: Iterable[str]) -> tuple[str, ...]:
+        """Remove keys from dynamic partitions; `history` still tells what was published for them.
+
+        Args:
+            name: As in `partition_keys`.
+            keys: Keys that are there.
+
+        Returns:
+            Those that were removed.
+
+        Raises:
+            NotFoundError: `partitions-not-found`, `partition-not-found`.
+        """
+        return self._dynamic_keys().remove(name, keys).changed
+
+    def _dynamic_keys(self) -> DynamicKeys:
+        from assets_core.project.dynamic_keys import DynamicKeys
+
+        if self._stored_keys is None:
+            self._stored_keys = PartitionKeys(self.environment.storage)
+        return DynamicKeys(self.project, self._stored_keys)
 
     # -- planning -----------------------------------------------------------------------------------------------
 
@@ -475,11 +542,14 @@ class Session:
             opened,
             self.state,
             RunLog(self.environment.storage, start.run_id),
+            BlockedTries(self.environment.storage, self.branch),
             keep_going=keep_going,
             observer=observer,
         )
         summary = runner.run()
-        with suppress(StorageError):  # the run has ended all the same; the next synchronization closes the mark
+        with suppress(
+            StorageError
+        ):  # the run has ended all the same; the next synchronization closes the mark
             marks.close(mark)
         self.state.mark_absorbed(start.run_id)
         counts = _no_steps(plan)
@@ -570,10 +640,11 @@ class Session:
         self.project.require(key)
         snapshot = self.snapshot(self._with_upstream([key]))
         plan = plan_everything(snapshot)
-        if partition is None and self.project.assets[key].partitions is not None:
+        space = snapshot.space(key)
+        if partition is None and self.project.assets[key].partitions is not None and len(space):
             ordinal = first_in_need(snapshot, plan, key)
         else:
-            ordinal = snapshot.space(key).ordinal(partition)
+            ordinal = space.ordinal(partition)
         return Explainer(snapshot, plan, self.versions, self.state).explain(key, ordinal)
 
     def history(self, key: str, partition: str | None = None) -> list[VersionRow]:
@@ -596,22 +667,23 @@ class Session:
         from assets_core.loading import PublishedData
 
         self.synchronize()
-        return PublishedData(self.project, self.versions, self.state, self.now(), self.resolve)
+        stored = self._dynamic_keys().reader()
+        return PublishedData(self.project, self.versions, self.state, self.now(), self.resolve, stored)
 
     def runs(self, limit: int = 50) -> list[RunRow]:
         """The newest runs."""
         return self.state.runs(limit)
 
     def run(self, run_id: str) -> RunRow:
-        """One run, by its id or an unambiguous beginning of it; `latest` is the newest.
+        """One run, by its id; `latest` is the newest that had steps to run.
 
         Raises:
             NotFoundError: `run-not-found`.
         """
         if run_id == "latest":
-            newest = self.state.runs(1)
-            if newest:
-                return newest[0]
+            newest = self.state.runs(50)
+            if newest:  # one that had something to do, if there is any
+                return next((run for run in newest if run.n_steps), newest[0])
         found = self.state.run(run_id)
         if found is None:
             raise NotFoundError(

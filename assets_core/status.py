@@ -153,11 +153,13 @@ def _latest(snapshot: Snapshot, key: str) -> tuple[str | None, float | None]:
     published = np.flatnonzero(state.seq > 0)
     if not len(published):
         return None, None
-    window = getattr(space, "window", None)
-    ordinal = int(published[-1]) if window else int(published[np.argmax(state.published_at[published])])
+    ranks = space.ranks_in_time()
+    newest = (state.published_at if ranks is None else ranks)[published]
+    ordinal = int(published[np.argmax(newest)])
     at = dt.datetime.fromtimestamp(float(state.published_at[ordinal]), dt.UTC)
-    end = window(ordinal).end if window is not None else at
     name = space.key(ordinal)
+    window = space.window_of(name)
+    end = at if window is None else window.end
     return name if name is not None else at.isoformat(timespec="seconds"), (
         snapshot.now - end
     ).total_seconds()

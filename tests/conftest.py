@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.dask import DaskServer, serve_dask
 from tests.support.loopback import only_loopback
 from tests.support.profiles import profile_name, register
 from tests.support.servers import (
@@ -76,3 +77,10 @@ def seaweed_root(seaweed: S3Server) -> S3Root:
 def rclone_root(rclone: S3Server) -> S3Root:
     """An empty place on rclone, for this test alone."""
     return fresh_root(rclone, _BUCKET)
+
+
+@pytest.fixture(scope="session")
+def dask_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskServer]:
+    """A Dask scheduler with two workers that no test kills."""
+    with serve_dask(tmp_path_factory.mktemp("dask")) as server:
+        yield server

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from assets_core.definition.asset import Asset
     from assets_core.definition.check_outcome import CheckOutcome
     from assets_core.definition.contract import ColumnRule
+    from assets_core.definition.partitions.base import StoredKeys
     from assets_core.loading import VersionRow
     from assets_core.planning.explain import Explanation
     from assets_core.planning.plan import Plan, PlannedGroup
@@ -36,11 +37,11 @@ def build_time(value: dt.datetime | float | str | None) -> str | None:
     return value.astimezone(dt.UTC).isoformat(timespec="milliseconds")
 
 
-def build_asset(asset: Asset, project: Project, now: dt.datetime) -> Row:
-    """One element of `list`; partitions are counted as of `now`."""
+def build_asset(asset: Asset, project: Project, now: dt.datetime, stored: StoredKeys | None = None) -> Row:
+    """One element of `list`; partitions are counted as of `now`, dynamic ones by what `stored` gives."""
     partitions = None
     if asset.partitions is not None:
-        partitions = {"kind": asset.partitions.kind, "count": len(asset.partitions.at(now))}
+        partitions = {"kind": asset.partitions.kind, "count": len(asset.partitions.at(now, stored))}
     return {
         "key": asset.key,
         "kind": asset.kind,
@@ -55,7 +56,13 @@ def build_asset(asset: Asset, project: Project, now: dt.datetime) -> Row:
     }
 
 
-def build_asset_detail(asset: Asset, project: Project, now: dt.datetime, config: Mapping[str, Any]) -> Row:
+def build_asset_detail(
+    asset: Asset,
+    project: Project,
+    now: dt.datetime,
+    config: Mapping[str, Any],
+    stored: StoredKeys | None = None,
+) -> Row:
     """`show`: an element of `list` and everything else that is declared of the asset.
 
     Args:
@@ -63,10 +70,11 @@ def build_asset_detail(asset: Asset, project: Project, now: dt.datetime, config:
         project: Its project.
         now: When open-ended partitions are closed.
         config: The asset's configured values.
+        stored: Gives the keys of dynamic partitions.
     """
-    row = build_asset(asset, project, now)
+    row = build_asset(asset, project, now, stored)
     if asset.partitions is not None:
-        partitions = asset.partitions.at(now)
+        partitions = asset.partitions.at(now, stored)
         count = len(partitions)
         row["partitions"] |= {
             "signature": partitions.signature(),

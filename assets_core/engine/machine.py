@@ -112,6 +112,13 @@ class TimePassed:
 
 
 @dataclass(frozen=True, slots=True)
+class CapacityChanged:
+    """So many steps may run at once from now on; those that run go on though they are more."""
+
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     """Stop the run: let running steps finish, or with `kill` stop them too. May come twice, first without."""
 
@@ -148,7 +155,7 @@ class FinishRun:
     status: RunStatus
 
 
-Event = StepEnded | TimePassed | CancelRequested
+Event = StepEnded | TimePassed | CancelRequested | CapacityChanged
 Command = StartStep | CancelStep | WakeAt | FinishRun
 
 
@@ -310,6 +317,8 @@ class RunMachine:
                 self._on_ended(event, now)
         elif isinstance(event, CancelRequested):
             self._on_cancel(event.kill, commands)
+        elif isinstance(event, CapacityChanged):
+            self._capacity = max(1, event.capacity)
         return self._decide(now, commands)
 
     # ------------------------------------------------------------------ what is known

@@ -5,6 +5,7 @@ Runner.run -> machine.start -> [_carry_out -> executor.poll -> _take -> machine.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import threading
@@ -20,6 +21,7 @@ from assets_core.engine.machine import (
     TRANSITIONS,
     CancelRequested,
     CancelStep,
+    CapacityChanged,
     FinishRun,
     RunMachine,
     StartStep,
@@ -28,8 +30,10 @@ from assets_core.engine.machine import (
     WakeAt,
 )
 from assets_core.engine.schedule import RunSchedule
-from assets_core.errors import AssetlineError
+from assets_core.errors import AssetlineError, StorageError
+from assets_core.planning.fingerprint import format_hash
 from assets_core.state.rows import Checked, Published, StepChanged
+from io_managers.versions.blocked import BlockedTry
 
 if TYPE_CHECKING:
     from assets_core.definition.check_outcome import CheckOutcome
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from assets_core.planning.snapshot import Snapshot
     from assets_core.state.rows import Change
     from assets_core.state.store import StateStore
+    from io_managers.versions.blocked import BlockedTries
     from io_managers.versions.publication import InputUse
 
 _FLUSH_EVERY_S = 0.1
@@ -86,6 +91,7 @@ class Runner:
         executor: Executor,
         state: StateStore,
         log: RunLog,
+        blocked: BlockedTries,
         *,
         keep_going: bool,
         observer: StepObserver | None = None,
@@ -97,13 +103,15 @@ class Runner:
         self._executor = executor
         self._state = state
         self._log = log
+        self._blocked = blocked
         self._observer = observer
         self._clock = clock
+        self._capacity = executor.capacity
         self._machine = RunMachine(
             schedule.graph,
             policies=schedule.policies,
             policy_of=schedule.policy_of,
-            capacity=executor.capacity,
+            capacity=self._capacity,
             keep_going=keep_going,
             rng=random.Random(run_id),
         )
@@ -144,6 +152,10 @@ class Runner:
         for report in self._poll(timeout):
             self._take(report)
         now = self._clock()
+        capacity = self._executor.capacity
+        if capacity != self._capacity:
+            self._capacity = capacity
+            self._carry_out(self._machine.on(CapacityChanged(capacity), now))
         if self._wake_at is not None and now >= self._wake_at:
             self._wake_at = None
             self._carry_out(self._machine.on(TimePassed(), now))
@@ -242,6 +254,8 @@ class Runner:
         basis = 0
         if outcome.state in ("failed", "blocked", "lost", "superseded"):
             basis = self._snapshot.basis(key, resolved) if resolved is not None else 0
+            if outcome.state == "blocked":
+                self._mark_blocked(key, planned.partition, int(state.taken[ordinal]), basis)
             if outcome.error is not None:
                 self._log.add_error(planned, attempt, outcome.error)
             if self._is_over(step):
@@ -284,6 +298,11 @@ class Runner:
         ]
         if self._observer is not None:
             self._observer.report(planned, outcome)
+
+    def _mark_blocked(self, key: str, partition: str | None, base: int, basis: int) -> None:
+        # Without the mark a state database made anew tries again what is blocked: a pity, not a loss.
+        with contextlib.suppress(StorageError):
+            self._blocked.put(BlockedTry(key, partition, base, format_hash(basis), self._run_id))
 
     def _is_over(self, step: int) -> bool:
         return self._machine.state(step) not in TRANSITIONS

@@ -104,19 +104,12 @@ class RunSchedule:
                 if above is None:
                     continue
                 mine, theirs = self._ordinals[row], self._ordinals[above]
-                low = np.searchsorted(theirs, spans.first[mine])
-                high = np.searchsorted(theirs, spans.last[mine])
-                counts = high - low
-                total = int(counts.sum())
-                if not total:
+                counts, places = spans.links(mine, theirs)
+                if not len(places):
                     continue
-                # for each of my steps the run low..high, laid end to end
-                starts = np.repeat(
-                    low - np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)[:-1]]), counts
-                )
-                columns.append(np.arange(total) + starts + self._starts[above])
+                columns.append(places + self._starts[above])
                 rows.append(np.repeat(np.arange(len(mine)) + self._starts[row], counts))
-                soft.append(np.full(total, is_soft, np.uint8))
+                soft.append(np.full(len(places), is_soft, np.uint8))
         if not rows:
             return StepGraph(array("q", bytes(8 * (self._n + 1))), array("q"))
         row_index, column_index = np.concatenate(rows), np.concatenate(columns)

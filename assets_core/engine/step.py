@@ -15,16 +15,23 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assets_core.definition.check_outcome import CheckOutcome
 from assets_core.definition.partitions.mapping import default_mapping
 from assets_core.engine.executor import StepError, StepLog, StepOutcome
+from assets_core.engine.managers import manager_of, writer_of
 from assets_core.engine.step_log import StepLogger
-from assets_core.errors import AssetlineError, CheckFailedError, FormatError, StorageError, UserCodeError
+from assets_core.errors import (
+    AssetlineError,
+    CheckFailedError,
+    FormatError,
+    NotFoundError,
+    StorageError,
+    UserCodeError,
+)
 from io_managers.formats.loading import load_value
-from io_managers.formats.registry import io_manager_name_for, load_io_manager
 from io_managers.keys import format_asset_partition
 from io_managers.versions.publication import CheckRecord, InputUse, Publication
 from io_managers.versions.store import Head, SupersededError, VersionStore
@@ -176,24 +183,25 @@ class ProjectStepRunner:
         upstream = self.project.assets[item.asset]
         if upstream.partitions is None:
             return False
-        mapping = item.mapping or default_mapping(asset.partition_space, upstream.partition_space)
-        return mapping.reads_many
+        down, up = asset.partition_space, upstream.partition_space
+        return (item.mapping or default_mapping(down, up)).reads_many(down, up)
 
     def load_input(
         self, use: InputUse, annotation: Any, columns: Sequence[str] | None, *, by_partition: bool = False
     ) -> Any:
         """Read exactly the pinned versions of one input as the annotated type."""
         upstream = self.project.assets[use.asset]
+        manager = self.manager(upstream)
         sources: list[tuple[str | None, FileSource]]
         if upstream.function is None:
             from assets_core.planning.external import ExternalFiles
 
             sources = [(key, ExternalFiles(upstream, key)) for key, _ in use.partitions]
         else:
-            sources = [
-                (key, self.versions.files(self._record(use.asset, key, seq))) for key, seq in use.partitions
-            ]
-        return load_value(self.manager(upstream), sources, annotation, columns, by_partition=by_partition)
+            records = [self._record(use.asset, key, seq) for key, seq in use.partitions]
+            sources = [(record.partition, self.versions.files(record)) for record in records]
+            manager = writer_of(upstream, manager, records)
+        return load_value(manager, sources, annotation, columns, by_partition=by_partition)
 
     def _record(self, asset: str, partition: str | None, seq: int) -> Publication:
         name = (asset, partition, seq)
@@ -209,8 +217,7 @@ class ProjectStepRunner:
         """The IO manager that stores an asset."""
         found = self._managers.get(asset.key)
         if found is None:
-            chosen = asset.io_manager if asset.io_manager is not None else io_manager_name_for(asset.output)
-            found = self._managers[asset.key] = load_io_manager(chosen)
+            found = self._managers[asset.key] = manager_of(asset)
         return found
 
     def _context(self, asset: Asset, task: StepTask, report: ReportSink) -> Any:
@@ -219,12 +226,11 @@ class ProjectStepRunner:
         space = self._spaces.get(asset.key)
         if space is None:
             space = self._spaces[asset.key] = asset.partition_space.at(self._now)
-        window = getattr(space, "window", None)
         return Context(
             asset=asset.key,
             partition=task.partition,
             partitions=(task.partition,),
-            window=window(space.ordinal(task.partition)) if window is not None else None,
+            window=space.window_of(task.partition),
             run_id=task.run_id,
             attempt=task.attempt,
             branch=self.versions.branch,
@@ -232,7 +238,15 @@ class ProjectStepRunner:
                 asset.key, lambda at, level, text: report(StepLog(task.step, task.attempt, at, level, text))
             ),
             config=self._config.get(asset.key),
+            dimensions=space.parts(task.partition),
+            store_partitions=self._add_partitions,
         )
+
+    def _add_partitions(self, name: str, keys: Iterable[str]) -> tuple[str, ...]:
+        from assets_core.project.dynamic_keys import DynamicKeys
+        from io_managers.versions.partition_keys import PartitionKeys
+
+        return DynamicKeys(self.project, PartitionKeys(self.environment.storage)).add(name, keys).changed
 
     def _resource(self, task: StepTask, parameter: str, kind: type) -> Any:
         from assets_core.project.resources import open_resource
@@ -279,7 +293,15 @@ class ProjectStepRunner:
         upstream = self.project.assets[key]
         partition = task.partition if upstream.partitions is not None else None
         head = self.versions.head(key, partition).publication
-        pinned = () if head is None else ((partition, head.seq),)
+        if upstream.function is not None and (head is None or head.kind == "drop"):
+            raise NotFoundError(
+                "check-input-missing",
+                f"a check of {format_asset_partition(task.asset, task.partition)} reads "
+                f"{format_asset_partition(key, partition)}, of which nothing is published.",
+                do=f"assetline materialize {key}",
+                left=_NOTHING_LEFT,
+            )
+        pinned = ((partition, head.seq if head is not None else 1),)
         return self.load_input(InputUse(key, "", pinned), annotation, None)
 
 

@@ -1,17 +1,19 @@
 """From the name of an executor to the executor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 
 from assets_core.engine.executor import Executor, StepRunner, WorkerJob
 from assets_core.errors import AssetlineError, ConfigError, PluginError
+from assets_core.project.config import resolve_secrets
 from io_managers.nearest import nearest_names
 
 #: A plug-in is a callable of this shape under the entry point group.
 ExecutorFactory = Callable[[WorkerJob, Callable[[], StepRunner], int], Executor]
 
 ENTRY_POINT_GROUP = "assetline.executors"
-BUILTIN_KINDS = ("inline", "threads", "processes")
+BUILTIN_KINDS = ("inline", "threads", "processes", "dask")
 
 
 def open_executor(
@@ -20,7 +22,7 @@ def open_executor(
     """Make the executor that the configuration or the command names.
 
     Args:
-        kind: `inline`, `threads`, `processes`, or the name of an `assetline.executors` entry point.
+        kind: `inline`, `threads`, `processes`, `dask`, or the name of an `assetline.executors` entry point.
         job: Where worker processes find project and environment.
         runner_factory: Makes the runner for steps that run in this process; called only for those.
         workers: How many steps run at once, at least 1; `inline` runs one.
@@ -45,17 +47,38 @@ def open_executor(
         case "processes":
             from assets_core.executors.processes import ProcessesExecutor
 
-            _require_importable(job)
+            _require_importable(job, kind)
             return ProcessesExecutor(job, workers)
+        case "dask":
+            return _open_dask(job, workers)
         case _:
             return _open_plugin(_find_plugin(kind), job, runner_factory, workers)
 
 
-def _require_importable(job: WorkerJob) -> None:
+def _open_dask(job: WorkerJob, workers: int) -> Executor:
+    """On the cluster that the environment names if it is one of Dask, else on one of our own."""
+    if find_spec("distributed") is None:
+        raise ConfigError(
+            "executor-extra-missing",
+            "the executor 'dask' needs the package distributed.",
+            why="it is not installed with assetline's core.",
+            do="pip install 'assetline[dask]'",
+        )
+    from assets_core.executors.dask import DaskExecutor
+    from assets_core.executors.dask_options import parse_dask_options
+
+    _require_importable(job, "dask")
+    settings = job.environment.get("executor")
+    if not isinstance(settings, Mapping) or settings.get("kind") != "dask":
+        settings = {}
+    return DaskExecutor(job, workers, parse_dask_options(resolve_secrets(settings)))
+
+
+def _require_importable(job: WorkerJob, kind: str) -> None:
     if not job.project:
         raise ConfigError(
             "project-not-importable",
-            "the executor 'processes' cannot run a project that exists only in this process.",
+            f"the executor {kind!r} cannot run a project that exists only in this process.",
             why="worker processes import the project by its module's name, and this one has none.",
             do="define the project at the top level of a module, or use `--executor threads`.",
         )

@@ -133,7 +133,7 @@ class Explainer:
         found = "; ".join(f"'{row.check}' found {row.observed}, expected {row.expected}" for row in failing)
         sentence = (
             f"{name} is blocked by a quality gate{': ' + found if found else ''}; it is not tried again until its code, "
-            "configuration or inputs change, or with --force."
+            "configuration, inputs or checks change, or with --force."
         )
         return Explanation(key, partition, "blocked", "failed", sentence, evidence)
 

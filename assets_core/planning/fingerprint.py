@@ -50,8 +50,6 @@ __all__ = [
     "name_hash",
     "normalised_source",
     "parse_hash",
-    "prefix_sums",
-    "span_fingerprints",
 ]
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
@@ -98,13 +96,6 @@ def _finish_array(value: U64) -> U64:
     return value ^ (value >> np.uint64(31))
 
 
-def prefix_sums(mixed: U64) -> U64:
-    """Wrapping sums of the first 0, 1, ..., n elements: shape (n + 1,)."""
-    sums = np.zeros(len(mixed) + 1, np.uint64)
-    np.cumsum(mixed, dtype=np.uint64, out=sums[1:])
-    return sums
-
-
 def finish_fingerprint(total: int, count: int) -> int:
     """The fingerprint of `count` pairs whose mixed hashes sum to `total`; never 0, which stands for no fingerprint."""
     return mix_one(count, total & _MASK) or 1
@@ -115,22 +106,6 @@ def finish_fingerprints(totals: U64, counts: U64) -> U64:
     found = mix(counts, totals)
     found[found == 0] = 1
     return found
-
-
-def span_fingerprints(first: I64, last: I64, prefix: U64, counts: I64 | None = None) -> U64:
-    """Fingerprints of half-open spans of positions.
-
-    Args:
-        first: Shape (k,), 0 to n.
-        last: Shape (k,), at least `first`.
-        prefix: Shape (n + 1,), as `prefix_sums` gives it; pairs that do not exist count as 0.
-        counts: Shape (n + 1,), how many of the first 0, ..., n pairs exist; None when all do.
-
-    Returns:
-        Shape (k,).
-    """
-    n = last - first if counts is None else counts[last] - counts[first]
-    return finish_fingerprints(prefix[last] - prefix[first], n.astype(np.uint64))
 
 
 def fingerprint_of(pairs: Mapping[int, int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -140,11 +141,9 @@ class Planner:
         planned = self.planned.get(item.asset)
         if planned is not None and self._missing_inputs == "wait":
             planned = planned & (self._snapshot.state(item.asset).seq > 0)
-        if planned is None or not planned.any():
-            return np.zeros(len(spans.first), np.bool_)
-        sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(planned)])
-        changes: Mask = sums[spans.last] > sums[spans.first]
-        return changes
+        if planned is None:
+            return np.zeros(len(spans.down), np.bool_)
+        return spans.any_over(planned)
 
     def _gated(self, key: str, decided: Sequence[tuple[Reason, str, Mask]], *, force: bool) -> Mask:
         """Partitions whose very try a gate has blocked before."""
@@ -217,10 +216,7 @@ class Planner:
         return ~self._touches(key, item, lacking & ~gated)
 
     def _touches(self, key: str, item: Input, upstream: Mask) -> Mask:
-        spans = self._snapshot.spans(key, item)
-        sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(upstream)])
-        touched: Mask = sums[spans.last] > sums[spans.first]
-        return touched
+        return self._snapshot.spans(key, item).any_over(upstream)
 
     def _input_missing(self, key: str, item: Input, lacking: Mask) -> PlanError:
         snapshot = self._snapshot
@@ -229,7 +225,7 @@ class Planner:
         planned = self.planned.get(item.asset)
         missing = [
             up
-            for up in range(int(spans.first[ordinal]), int(spans.last[ordinal]))
+            for up in spans.members(ordinal)
             if not upstream.seq[up] and not (planned is not None and planned[up])
         ]
         target = format_asset_partition(key, snapshot.space(key).key(ordinal))
@@ -245,7 +241,9 @@ class Planner:
             do = "provide the file, or leave such partitions out with In(missing='skip')."
         else:
             why = f"it is neither published nor part of the request{also}."
-            do = f"assetline materialize '+{key}', or In(missing='skip') to load what is there."
+            space = snapshot.space(key)
+            option = "" if target == key else f" -p {shlex.quote(space.format_key(space.key(ordinal)))}"
+            do = f"assetline materialize '+{key}'{option}, or In(missing='skip') to load what is there."
         return PlanError(
             "input-not-materialized",
             f"cannot materialize {target}: its input {name} does not exist.",

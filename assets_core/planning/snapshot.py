@@ -19,19 +19,18 @@ from assets_core.definition.partitions.base import PartitionSet
 from assets_core.definition.partitions.mapping import all_partitions, default_mapping
 from assets_core.planning.fingerprint import (
     finish_fingerprint,
+    finish_fingerprints,
     format_hash,
     mix,
     mix_one,
     name_hash,
-    prefix_sums,
-    span_fingerprints,
 )
 from io_managers.versions.publication import InputUse
 
 if TYPE_CHECKING:
     from assets_core.definition.asset import Asset, Input
     from assets_core.definition.partitions.base import PartitionsDefinition
-    from assets_core.definition.partitions.mapping import Spans
+    from assets_core.definition.partitions.relation import Relation
     from assets_core.planning.asset_state import U64, AssetState
     from assets_core.project.project import Project
 
@@ -74,7 +73,7 @@ class Snapshot:
         self.now = now
         self._states = states
         self._versions = versions
-        self._spans: dict[tuple[str, str], Spans] = {}
+        self._spans: dict[tuple[str, str], Relation] = {}
 
     def keys(self) -> list[str]:
         """Every asset the snapshot holds, upstream first."""
@@ -96,7 +95,7 @@ class Snapshot:
         """Code and configuration version of an asset as it is defined now."""
         return self._versions[key]
 
-    def spans(self, key: str, item: Input) -> Spans:
+    def spans(self, key: str, item: Input) -> Relation:
         """For each partition of an asset the upstream partitions of one input."""
         found = self._spans.get((key, item.parameter))
         if found is None:
@@ -105,7 +104,7 @@ class Snapshot:
             found = self._spans[key, item.parameter] = mapping.spans(down, up)
         return found
 
-    def order_spans(self, key: str, upstream: str) -> Spans:
+    def order_spans(self, key: str, upstream: str) -> Relation:
         """For each partition of an asset the partitions of an order-only dependency that come before it."""
         found = self._spans.get((key, f" {upstream}"))
         if found is None:
@@ -116,8 +115,8 @@ class Snapshot:
             found = self._spans[key, f" {upstream}"] = mapping.spans(down, up)
         return found
 
-    def links(self, key: str) -> list[tuple[str, Spans]]:
-        """Every upstream asset with the spans of it that come before each partition, read or only waited for."""
+    def links(self, key: str) -> list[tuple[str, Relation]]:
+        """Every upstream asset with the partitions of it that come before each partition, read or only waited for."""
         asset = self.asset(key)
         return [
             *((item.asset, self.spans(key, item)) for item in asset.inputs),
@@ -128,21 +127,17 @@ class Snapshot:
         """The fingerprint of one input for every partition of an asset, from what is published now."""
         upstream = self.state(item.asset)
         spans = self.spans(key, item)
-        mixed = upstream.mixed(item.columns)
-        counts = np.concatenate([np.zeros(1, np.int64), np.cumsum(upstream.seq > 0)])
-        return span_fingerprints(spans.first, spans.last, prefix_sums(mixed), counts)
+        counts = spans.sum_over(upstream.seq > 0).astype(np.uint64)
+        return finish_fingerprints(spans.sum_over(upstream.mixed(item.columns)), counts)
 
     def fingerprint(self, key: str, item: Input, ordinal: int) -> int:
         """The fingerprint of one input of one partition; equal to that element of `fingerprints`."""
         upstream = self.state(item.asset)
-        spans = self.spans(key, item)
-        first, last = int(spans.first[ordinal]), int(spans.last[ordinal])
-        mixed = upstream.mixed(item.columns)
-        if last - first == 1:
-            return finish_fingerprint(int(mixed[first]), int(upstream.seq[first] > 0))
-        return finish_fingerprint(
-            int(np.sum(mixed[first:last], dtype=np.uint64)), int(np.count_nonzero(upstream.seq[first:last]))
-        )
+        index = self.spans(key, item).index(ordinal)
+        mixed, seqs = upstream.mixed(item.columns)[index], upstream.seq[index]
+        if len(seqs) == 1:
+            return finish_fingerprint(int(mixed[0]), int(seqs[0] > 0))
+        return finish_fingerprint(int(np.sum(mixed, dtype=np.uint64)), int(np.count_nonzero(seqs)))
 
     def resolve(self, key: str, ordinal: int) -> dict[str, InputUse]:
         """The versions that each input of one partition reads, pinned."""
@@ -150,13 +145,12 @@ class Snapshot:
         for item in self.asset(key).inputs:
             upstream = self.state(item.asset)
             spans = self.spans(key, item)
-            first, last = int(spans.first[ordinal]), int(spans.last[ordinal])
             name = upstream.definition.key
-            seqs = upstream.seq[first:last].tolist()
+            seqs = upstream.seq[spans.index(ordinal)].tolist()
             resolved[item.parameter] = InputUse(
                 item.asset,
                 format_hash(self.fingerprint(key, item, ordinal)),
-                tuple((name(first + index), seq) for index, seq in enumerate(seqs) if seq),
+                tuple((name(at), seq) for at, seq in zip(spans.members(ordinal), seqs, strict=True) if seq),
             )
         return resolved
 

@@ -8,10 +8,12 @@ r"""Texts that pick partitions of one asset, as `--partitions` takes them.
     all, missing, stale, failed
     EWR, EWR..LGA                static keys, and ranges in the definition's order
     2013-01-01,2013-02,latest    any of them together
+    day=2013-01|region=EWR,JFK   of several dimensions every combination; one that is left out means all of it
 
 What lies partly outside the definition picks the part inside. A text that as a whole, or between two commas, is a
 static key means that key, except for the words above. Anything else in a key is written with a backslash, which takes
-the next character as it is: `\all` is the key `all`, `a\,b` the key `a,b`, `a\..b` the key `a..b`.
+the next character as it is: `\all` is the key `all`, `a\,b` the key `a,b`, `a\..b` the key `a..b`. For partitions by
+several dimensions `partition_boxes` says more.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyroaring import BitMap
@@ -29,10 +32,13 @@ from assets_core.definition.partitions.base import (
     PartitionsDefinition,
     PartitionSet,
 )
-from assets_core.definition.partitions.static import StaticPartitions
+from assets_core.definition.partitions.multi import MultiPartitions
+from assets_core.definition.partitions.static import ListedPartitions
 from assets_core.definition.partitions.windows import TimePartitions
 from assets_core.definition.partitions.zone import floor_instant, wall_of
 from assets_core.errors import NotFoundError, SelectionError
+from assets_core.project.partition_boxes import is_key, parse_boxes
+from assets_core.project.partition_text import Char, read_chars, split, strip, text_of
 from io_managers.nearest import nearest_names
 
 if TYPE_CHECKING:
@@ -55,11 +61,6 @@ class _Span(NamedTuple):
     end: int
 
 
-class _Char(NamedTuple):
-    char: str
-    is_literal: bool
-
-
 def parse_partitions(text: str, definition: PartitionsDefinition, resolve: Resolve | None) -> PartitionSet:
     """The partitions that a text picks; the module's docstring says how it is written.
 
@@ -76,7 +77,7 @@ def parse_partitions(text: str, definition: PartitionsDefinition, resolve: Resol
     if _is_plain_key(text, definition):
         return definition.subset([text])
     try:
-        items = [item for item in map(_strip, _split(text, ",")) if item]
+        items = [item for item in map(strip, split(read_chars(text), ",")) if item]
         if not items:
             raise SelectionError(
                 "partitions-invalid",
@@ -84,18 +85,20 @@ def parse_partitions(text: str, definition: PartitionsDefinition, resolve: Resol
                 why=f"{definition.bounds()}.",
                 do=f"write keys, ranges, or one of {', '.join(SELECTION_WORDS)}.",
             )
+        if isinstance(definition, MultiPartitions):
+            return parse_boxes(text, definition, partial(_parse_item, resolve=resolve))
         bits = BitMap()
         for item in items:
             bits |= _parse_item(item, definition, resolve).bits
         return PartitionSet(definition, bits)
     except SelectionError:
-        if isinstance(definition, StaticPartitions) and definition.has_key(text):
+        if isinstance(definition, ListedPartitions) and definition.has_key(text):
             return definition.subset([text])  # a key with a backslash, as it stands
         raise
 
 
-def _parse_item(item: list[_Char], definition: PartitionsDefinition, resolve: Resolve | None) -> PartitionSet:
-    text = _text(item)
+def _parse_item(item: list[Char], definition: PartitionsDefinition, resolve: Resolve | None) -> PartitionSet:
+    text = text_of(item)
     if not any(char.is_literal for char in item):
         word = _parse_word(text, definition, resolve)
         if word is not None:
@@ -224,26 +227,26 @@ def _not_understood(part: str, text: str, definition: PartitionsDefinition, why:
 # -- keys ------------------------------------------------------------------------------------------------
 
 
-def _parse_keys(item: list[_Char], definition: PartitionsDefinition) -> tuple[int, int]:
+def _parse_keys(item: list[Char], definition: PartitionsDefinition) -> tuple[int, int]:
     """Half-open ordinals of a key, or of a range of keys in the definition's order."""
-    whole = _find(_text(item), definition)
+    whole = _find(text_of(item), definition)
     is_escaped = any(char.is_literal for char in item)
     if whole is not None and not is_escaped:
         return whole, whole + 1
     ends = None
     for at in _find_dots(item):
-        parts = _text(_strip(item[:at])), _text(_strip(item[at + 2 :]))
+        parts = text_of(strip(item[:at])), text_of(strip(item[at + 2 :]))
         first, last = (_find(part, definition) for part in parts)
         if first is not None and last is not None:
             if last < first:
                 _raise_backwards(
-                    _text(item), f"{parts[1]}..{parts[0]}", f"{parts[1]!r} stands before {parts[0]!r}"
+                    text_of(item), f"{parts[1]}..{parts[0]}", f"{parts[1]!r} stands before {parts[0]!r}"
                 )
             return first, last + 1
         ends = ends or (parts[0] if first is None else parts[1])
     if whole is not None:  # with escapes a `..` without one makes a range first
         return whole, whole + 1
-    unknown = _text(item) if ends is None else ends
+    unknown = text_of(item) if ends is None else ends
     try:
         definition.ordinal(unknown)
     except NotFoundError as error:
@@ -266,8 +269,10 @@ def _find(key: str, definition: PartitionsDefinition) -> int | None:
 
 
 def _is_plain_key(text: str, definition: PartitionsDefinition) -> bool:
+    if isinstance(definition, MultiPartitions):
+        return is_key(text, definition)
     return (
-        isinstance(definition, StaticPartitions)
+        isinstance(definition, ListedPartitions)
         and "\\" not in text
         and text not in SELECTION_WORDS
         and not _LATEST.fullmatch(text)
@@ -275,39 +280,8 @@ def _is_plain_key(text: str, definition: PartitionsDefinition) -> bool:
     )
 
 
-# -- characters ------------------------------------------------------------------------------------------
-
-
-def _split(text: str, separator: str) -> Iterator[list[_Char]]:
-    part: list[_Char] = []
-    chars = iter(text)
-    for char in chars:
-        if char == "\\":
-            part.append(_Char(next(chars, "\\"), is_literal=True))
-        elif char == separator:
-            yield part
-            part = []
-        else:
-            part.append(_Char(char, is_literal=False))
-    yield part
-
-
-def _strip(item: list[_Char]) -> list[_Char]:
-    """Without the blanks around it that are not meant literally."""
-    first, last = 0, len(item)
-    while first < last and not item[first].is_literal and item[first].char.isspace():
-        first += 1
-    while first < last and not item[last - 1].is_literal and item[last - 1].char.isspace():
-        last -= 1
-    return item[first:last]
-
-
-def _text(item: list[_Char]) -> str:
-    return "".join(char.char for char in item)
-
-
-def _find_dots(item: list[_Char]) -> Iterator[int]:
-    dot = _Char(".", is_literal=False)
+def _find_dots(item: list[Char]) -> Iterator[int]:
+    dot = Char(".", is_literal=False)
     return (at for at in range(len(item) - 1) if item[at] == dot == item[at + 1])
 
 

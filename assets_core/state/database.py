@@ -1,7 +1,8 @@
 """The database behind the state store: opening it, transactions, and its failures in words.
 
 Everything that is particular to SQLite stands in this file, besides the choice of the dialect's insert in
-`schema.py`. Imported only when a store is opened.
+`schema.py` and what `bulk.py` and `open_files.py` say of reading with another library. Imported only when a store
+is opened.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, Select, create_engine, event, insert, inspect, select, update
 from sqlalchemy.exc import DBAPIError, NoResultFound, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from assets_core.errors import AssetlineError, InternalError, StateError
 from assets_core.state import schema
+from assets_core.state.open_files import identity, is_open_here, lock_of
 
 _SQLITE_PREFIX = "sqlite:///"
 _CACHE_ADVICE = (
@@ -40,10 +42,11 @@ class Database:
         """
         self.path = _path_of(url)
         self.timeout_s = timeout_s
-        is_stored = create or self.path.exists()
-        if is_stored:
+        self._is_stored = create or self.path.exists()
+        self._identity: tuple[int, int] | None = None
+        if self._is_stored:
             _make_folder(self.path.parent)
-        self._engine = _sqlite_engine(str(self.path) if is_stored else ":memory:", timeout_s)
+        self._engine = _sqlite_engine(self._connect, timeout_s)
         self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
         try:
             with self._translating():
@@ -71,6 +74,37 @@ class Database:
             except (ArithmeticError, LookupError, TypeError, ValueError) as error:
                 raise self._damaged(f"{type(error).__name__}: {error}") from error
 
+    @contextmanager
+    def left_to_another_library(self) -> Iterator[Path | None]:
+        """A time in which this process has the file not open, and does not open it: for reading it by other means.
+
+        Gives the path; or None when that cannot be had: the database is kept in memory, its file was replaced, or
+        somebody else in this process has it open. Must not be called within a transaction; other threads that begin one
+        wait until it is over.
+        """
+        if not self._is_stored:
+            yield None
+            return
+        with self._translating():
+            own = self._engine.raw_connection()  # nobody else uses the only connection from here on
+            lock = lock_of(self.path)
+            if not lock.acquire(timeout=self.timeout_s):
+                own.close()
+                raise self._locked("thread")
+        try:
+            if identity(self.path) != self._identity:
+                own.close()
+                yield None
+            else:
+                own.invalidate()  # closes the file; the next transaction opens it again
+                yield None if is_open_here(self.path) else self.path
+        finally:
+            lock.release()
+
+    def text_of(self, query: Select[Any]) -> str:
+        """A query as text, with its parameters, which must be numbers."""
+        return str(query.compile(dialect=self._engine.dialect, compile_kwargs={"literal_binds": True}))
+
     def meta(self, connection: Connection) -> dict[str, str]:
         """All of the `meta` table."""
         return {row.key: row.value for row in connection.execute(select(schema.meta))}
@@ -85,6 +119,32 @@ class Database:
             SQLAlchemyError, sqlite3.Error
         ):  # a damaged file may also fail to close; there is nothing to save
             self._engine.dispose()
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the file, when nobody reads it with another library; only the same file is ever opened again.
+
+        Raises:
+            StateError: `state-replaced`, or `state-locked`.
+        """
+        options: dict[str, Any] = {"timeout": self.timeout_s, "check_same_thread": False}
+        if not self._is_stored:
+            return sqlite3.Connection(":memory:", **options)
+        lock = lock_of(self.path)
+        if not lock.acquire(timeout=self.timeout_s):
+            raise self._locked("thread")
+        try:
+            if self._identity is not None and identity(self.path) != self._identity:
+                raise StateError(
+                    "state-replaced",
+                    f"the state database {self.path} was removed or replaced while it was in use.",
+                    why="its file is not the one that was opened.",
+                    do="run the command again; what was published is found again.",
+                )
+            connection = sqlite3.Connection(self.path, **options)
+            self._identity = identity(self.path)
+            return connection
+        finally:
+            lock.release()
 
     def _create_if_new(self) -> None:
         with self._engine.begin() as connection:
@@ -208,17 +268,11 @@ def _unwritable(path: Path, why: str) -> StateError:
     )
 
 
-def _sqlite_engine(path: str, timeout_s: float) -> Engine:
-    one_connection: dict[
-        str, Any
-    ] = {  # a second one might open another file, had the first been deleted meanwhile
-        "connect_args": {"timeout": timeout_s, "check_same_thread": False},
-        "poolclass": QueuePool,
-        "pool_size": 1,
-        "max_overflow": 0,
-        "pool_timeout": timeout_s,
-    }
-    engine = create_engine(URL.create("sqlite", database=path), **one_connection)
+def _sqlite_engine(connect: Callable[[], sqlite3.Connection], timeout_s: float) -> Engine:
+    # one connection: a second one might open another file, had the first been deleted meanwhile
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=timeout_s
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:

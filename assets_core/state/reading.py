@@ -1,10 +1,9 @@
-"""The read models: every query runs along a primary key or an index."""
+"""The read models besides heads and outcomes: every query runs along a primary key or an index."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, ScalarSelect, Select, Table, func, select
 
@@ -13,34 +12,11 @@ from assets_core.state.encoding import decode_partition, encode_partition, to_un
 from assets_core.state.rows import (
     CheckRow,
     EventRow,
-    Heads,
-    Outcomes,
     PublicationRow,
     RunRow,
     StepRow,
 )
 from io_managers.keys import encode_segment
-
-if TYPE_CHECKING:
-    from assets_core.state.rows import U64
-
-_KIND_ROLLBACK, _KIND_DROP = schema.KINDS.index("rollback"), schema.KINDS.index("drop")
-#: Assets in one query: the databases bound the number of parameters.
-_ASSETS_AT_ONCE = 500
-_HASH_BYTES, _RECORD_HASH_BYTES = 8, 32
-
-
-def read_heads(connection: Connection, branch: str, assets: Sequence[str]) -> dict[str, Heads]:
-    """The heads of many assets in one pass."""
-    name_lists = _NameLists(connection)
-    found = _by_asset(connection, schema.heads, branch, assets)
-    return {asset: _build_heads(found.get(asset, []), name_lists) for asset in assets}
-
-
-def read_outcomes(connection: Connection, branch: str, assets: Sequence[str]) -> dict[str, Outcomes]:
-    """The outcomes of many assets in one pass."""
-    found = _by_asset(connection, schema.outcomes, branch, assets)
-    return {asset: _build_outcomes(found.get(asset, [])) for asset in assets}
 
 
 def read_publications(
@@ -251,120 +227,3 @@ def _raw_rows(connection: Connection, query: Select[Any]) -> list[tuple[Any, ...
     """The driver's own tuples: for thousands of rows, several times cheaper than SQLAlchemy's."""
     cursor = connection.execute(query).cursor
     return [] if cursor is None else list(cursor.fetchall())
-
-
-def _by_asset(
-    connection: Connection, table: Table, branch: str, assets: Sequence[str]
-) -> dict[str, list[tuple[Any, ...]]]:
-    """Rows of a table keyed (branch, asset, position), by asset and in order of the position."""
-    ids, branches = schema.assets, schema.branches
-    found: dict[str, list[tuple[Any, ...]]] = {}
-    branch_id = connection.execute(select(branches.c.id).where(branches.c.name == branch)).scalar()
-    if branch_id is None:
-        return found
-    for start in range(0, len(assets), _ASSETS_AT_ONCE):
-        part = assets[start : start + _ASSETS_AT_ONCE]
-        named = connection.execute(select(ids.c.id, ids.c.name).where(ids.c.name.in_(part)))
-        names: dict[int, str] = {row.id: row.name for row in named}
-        if not names:
-            continue
-        query = (
-            select(table)
-            .where(table.c.branch == branch_id, table.c.asset.in_(sorted(names)))
-            .order_by(table.c.asset, table.c.position)
-        )
-        rows = _raw_rows(connection, query)
-        for first, last in _spans_of_equal([row[1] for row in rows]):
-            found[names[rows[first][1]]] = rows[first:last]
-    return found
-
-
-def _spans_of_equal(values: Sequence[int]) -> Iterable[tuple[int, int]]:
-    start = 0
-    for end in range(1, len(values) + 1):
-        if end == len(values) or values[end] != values[start]:
-            yield start, end
-            start = end
-
-
-class _NameLists:
-    """The lists of column and parameter names met in one read."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._known: dict[int, tuple[str, ...]] = {}
-
-    def __getitem__(self, number: int) -> tuple[str, ...]:
-        known = self._known.get(number)
-        if known is None:
-            table = schema.name_lists
-            text = self._connection.execute(select(table.c.name).where(table.c.id == number)).scalar_one()
-            known = self._known[number] = tuple(json.loads(text))
-        return known
-
-
-def _build_heads(rows: list[tuple[Any, ...]], name_lists: _NameLists) -> Heads:
-    import numpy as np
-
-    columns: list[tuple[Any, ...]] = (
-        list(zip(*rows, strict=True)) if rows else [()] * len(schema.heads.columns)
-    )
-    numbers = np.array(columns[2:8], dtype=np.int64)  # position, seq, kind, code, config, data
-    position, seq, kind, code, config, data = numbers
-    record_hashes = b"".join(columns[14])
-    if len(record_hashes) != _RECORD_HASH_BYTES * len(rows):
-        raise ValueError("a record hash is not 32 bytes long")
-    return Heads(
-        positions=position,
-        seq=seq,
-        code_version=code.view(np.uint64),
-        config_version=config.view(np.uint64),
-        data_version=data.view(np.uint64),
-        published_at=np.array(columns[8], dtype=np.float64),
-        rows=np.array(columns[9], dtype=np.int64),
-        held=kind == _KIND_ROLLBACK,
-        dropped=kind == _KIND_DROP,
-        inputs=_unpack(columns[10], columns[11], name_lists),
-        columns=_unpack(columns[12], columns[13], name_lists),
-        record_hashes=record_hashes,
-    )
-
-
-def _unpack(list_ids: tuple[int, ...], packed: tuple[bytes, ...], name_lists: _NameLists) -> dict[str, U64]:
-    """Arrays by name over the rows; a row whose list lacks a name has 0 there."""
-    import numpy as np
-
-    found: dict[str, U64] = {}
-    ids = np.array(list_ids, dtype=np.int64)
-    for list_id in dict.fromkeys(list_ids):
-        names = name_lists[list_id]
-        if not names:
-            continue
-        rows = np.flatnonzero(ids == list_id)
-        blobs = packed if len(rows) == len(packed) else [packed[row] for row in rows.tolist()]
-        if set(map(len, blobs)) != {_HASH_BYTES * len(names)}:
-            raise ValueError(
-                f"the hashes of {len(names)} names are not {_HASH_BYTES * len(names)} bytes long"
-            )
-        values = (
-            np.frombuffer(b"".join(blobs), dtype=">u8").reshape(len(blobs), len(names)).T.astype(np.uint64)
-        )
-        for name, column in zip(names, values, strict=True):
-            if len(rows) == len(packed):
-                found[name] = column
-                continue
-            if name not in found:
-                found[name] = np.zeros(len(ids), dtype=np.uint64)
-            found[name][rows] = column
-    return found
-
-
-def _build_outcomes(rows: list[tuple[Any, ...]]) -> Outcomes:
-    import numpy as np
-
-    numbers = np.array(rows, dtype=np.int64).reshape(len(rows), len(schema.outcomes.columns))
-    return Outcomes(
-        positions=np.ascontiguousarray(numbers[:, 2]),
-        blocked=numbers[:, 3] != 0,
-        basis=np.ascontiguousarray(numbers[:, 4]).view(np.uint64),
-    )

@@ -139,8 +139,8 @@ class Heads:
         rows: (n,) rows of the table, -1 for what is not a table.
         held: (n,) the version was chosen by a rollback.
         dropped: (n,) the publication is a tombstone: nothing is visible, but its number is taken.
-        inputs: By parameter (n,) fingerprints, 0 where the version did not have the input.
-        columns: By column (n,) content hashes, 0 where the version did not have the column.
+        inputs: By parameter (n,) fingerprints, 0 where the version did not have the input; each look-up decodes one.
+        columns: By column (n,) content hashes, 0 where the version did not have the column; decoded likewise.
         record_hashes: 32 bytes a row.
     """
 
@@ -153,9 +153,9 @@ class Heads:
     rows: I64
     held: Mask
     dropped: Mask
-    inputs: dict[str, U64]
-    columns: dict[str, U64]
-    record_hashes: bytes = field(repr=False)
+    inputs: Mapping[str, U64] = field(repr=False)
+    columns: Mapping[str, U64] = field(repr=False)
+    record_hashes: bytes | memoryview = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.positions)

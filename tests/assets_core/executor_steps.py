@@ -96,6 +96,10 @@ class Steps:
         while not path.exists():
             time.sleep(0.002)
 
+    def log_and_wait(self, task: StepTask, report: ReportSink) -> None:
+        report(StepLog(task.step, task.attempt, 0.0, "INFO", "waiting"))
+        self.waits_for(task, report)
+
     def waits_until_abandoned(self, task: StepTask, report: ReportSink) -> None:
         while not report.abandoned:  # type: ignore[attr-defined]
             time.sleep(0.002)

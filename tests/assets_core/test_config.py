@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets_core.errors import ConfigError
@@ -21,6 +21,7 @@ from assets_core.project.config import (
     redact_url,
     resolve_secrets,
 )
+from tests.support.profiles import scale
 
 TYPICAL = """
 project = "example_project.definitions"
@@ -360,7 +361,12 @@ def test_a_reference_that_leads_nowhere_is_named(reference: str, code: str, told
     assert caught.value.code == code and told in str(caught.value) and caught.value.do
 
 
-@given(st.recursive(st.text(st.characters(exclude_characters="$")) | st.integers() | st.none(), st.lists))
+@settings(max_examples=scale(30))
+@given(
+    st.recursive(
+        st.text(st.characters(exclude_characters="$"), max_size=9) | st.integers() | st.none(), st.lists
+    )
+)
 def test_values_without_references_come_back_unchanged(value: object) -> None:
     assert resolve_secrets(value) == value
 

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +22,9 @@ from assets_core.executors.inline import InlineExecutor
 from assets_core.executors.processes import ProcessesExecutor
 from assets_core.executors.threads import ThreadsExecutor
 from tests.assets_core.executor_steps import Steps
+
+if TYPE_CHECKING:
+    from assets_core.executors.dask import DaskExecutor
 
 JOB = WorkerJob("run-1", "tests.assets_core.executor_steps", (), {})
 PATIENCE_S = 20.0
@@ -82,18 +86,41 @@ def touch(path: Path) -> str:
     return str(path)
 
 
-@pytest.fixture(params=["inline", "threads", "processes"])
+ON_DASK = pytest.param("dask", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["inline", "threads", "processes", ON_DASK])
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    opened = open_kind(request.param)
+    opened = open_requested(request)
     yield opened
     opened.close(kill=True)
 
 
-@pytest.fixture(params=["threads", "processes"])
+@pytest.fixture(params=["threads", "processes", ON_DASK])
 def parallel(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    opened = open_kind(request.param)
+    opened = open_requested(request)
     yield opened
     opened.close(kill=True)
+
+
+def open_requested(request: pytest.FixtureRequest) -> Executor:
+    if request.param == "dask":
+        return open_dask(request.getfixturevalue("dask_server").address)
+    return open_kind(request.param)
+
+
+def open_dask(address: str, opener: str = "open_steps", **options: Any) -> "DaskExecutor":
+    """On two workers of a running scheduler."""
+    from assets_core.executors.dask import DaskExecutor
+    from assets_core.executors.dask_options import DaskOptions
+
+    return DaskExecutor(
+        JOB,
+        2,
+        DaskOptions(address, **options),
+        opener=f"tests.assets_core.executor_steps:{opener}",
+        grace_s=0.5,
+    )
 
 
 def open_kind(kind: str) -> Executor:
@@ -166,7 +193,7 @@ def test_a_step_within_its_timeout_is_left_alone(executor: Executor) -> None:
 
 
 def test_a_step_taken_back_before_it_begins_is_cancelled(executor: Executor, tmp_path: Path) -> None:
-    n_busy = {InlineExecutor: 0, ThreadsExecutor: 2, ProcessesExecutor: 2}[type(executor)]  # type: ignore[index]
+    n_busy = 0 if isinstance(executor, InlineExecutor) else 2
     gate = str(tmp_path / "gate")
     for step in range(1, n_busy + 1):
         executor.submit(task(step, "waits_for", gate))
@@ -213,9 +240,10 @@ def test_steps_go_on_beside_one_that_never_returns(parallel: Executor) -> None:
 
 def test_a_ready_step_does_not_wait_behind_a_long_one(parallel: Executor, tmp_path: Path) -> None:
     gate = str(tmp_path / "gate")
-    for step in range(parallel.capacity):
+    n_steps = parallel.capacity
+    for step in range(n_steps):
         parallel.submit(task(step, "waits_for" if step == 0 else "nothing", gate))
-    reports = poll_until(parallel, lambda so_far: len(outcomes(so_far)) == parallel.capacity - 1)
+    reports = poll_until(parallel, lambda so_far: len(outcomes(so_far)) == n_steps - 1)
     assert 0 not in {o.step for o in outcomes(reports)}
     touch(tmp_path / "gate")
     assert outcomes(poll_until(parallel, outcomes))[0].step == 0

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from assets_core.definition.partitions.base import UNPARTITIONED
+from assets_core.definition.partitions.relation import Spans
 from assets_core.errors import ConfigError
 from assets_core.planning.fingerprint import (
     config_version,
@@ -20,8 +22,6 @@ from assets_core.planning.fingerprint import (
     mix_one,
     name_hash,
     parse_hash,
-    prefix_sums,
-    span_fingerprints,
 )
 
 HASHES = st.integers(0, 2**64 - 1)
@@ -30,6 +30,12 @@ PAIRS = st.dictionaries(st.integers(-(2**63), 2**63 - 1), HASHES, max_size=40)
 
 def u64(values: object) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
     return np.array(list(values), np.uint64)  # type: ignore[call-overload]
+
+
+def span_fingerprints(first: object, last: object, mixed: object, exists: object) -> "np.ndarray":
+    """As the snapshot of a plan takes them, from half-open spans."""
+    spans = Spans(UNPARTITIONED, UNPARTITIONED, np.array(first, np.int64), np.array(last, np.int64))
+    return finish_fingerprints(spans.sum_over(mixed), spans.sum_over(exists).astype(np.uint64))
 
 
 @given(PAIRS)
@@ -46,19 +52,19 @@ def test_one_position_for_all_hashes_is_that_position_for_each(position: int, ha
 
 
 @given(st.lists(HASHES, max_size=60), st.data())
-def test_a_span_from_prefix_sums_equals_the_direct_sum(hashes: list[int], data: st.DataObject) -> None:
+def test_the_fingerprint_of_a_span_equals_the_direct_sum(hashes: list[int], data: st.DataObject) -> None:
     first = data.draw(st.integers(0, len(hashes)))
     last = data.draw(st.integers(first, len(hashes)))
-    prefix = prefix_sums(mix(np.arange(len(hashes)), u64(hashes)))
-    found = span_fingerprints(np.array([first]), np.array([last]), prefix)
+    mixed = mix(np.arange(len(hashes)), u64(hashes))
+    found = span_fingerprints([first], [last], mixed, np.ones(len(hashes), np.bool_))
     assert found.tolist() == [fingerprint_of({at: hashes[at] for at in range(first, last)})]
 
 
 @given(st.lists(st.none() | HASHES, min_size=1, max_size=40))
 def test_pairs_that_do_not_exist_do_not_count(hashes: list[int | None]) -> None:
     mixed = u64([0 if value is None else mix_one(at, value) for at, value in enumerate(hashes)])
-    counts = np.concatenate([[0], np.cumsum([value is not None for value in hashes])])
-    found = span_fingerprints(np.array([0]), np.array([len(hashes)]), prefix_sums(mixed), counts)
+    exists = np.array([value is not None for value in hashes])
+    found = span_fingerprints([0], [len(hashes)], mixed, exists)
     assert found[0] == fingerprint_of({at: value for at, value in enumerate(hashes) if value is not None})
 
 
@@ -151,6 +157,5 @@ def test_a_million_spans_are_fingerprinted_in_arrays() -> None:
     n = 1_000_000
     hashes = np.arange(n, dtype=np.uint64)
     first = np.maximum(np.arange(n) - 6, 0)
-    prefix = prefix_sums(mix(np.arange(n), hashes))
-    found = span_fingerprints(first, np.arange(1, n + 1), prefix)
+    found = span_fingerprints(first, np.arange(1, n + 1), mix(np.arange(n), hashes), np.ones(n, np.bool_))
     assert found[-1] == fingerprint_of({at: at for at in range(n - 7, n)})

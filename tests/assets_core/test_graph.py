@@ -65,7 +65,7 @@ def acyclic(draw: st.DrawFn) -> dict[str, list[str]]:
     return {key: edges[key] for key in draw(st.permutations(keys))}
 
 
-@settings(max_examples=scale(40))
+@settings(max_examples=scale(25))
 @given(acyclic())
 def test_order_respects_every_edge_and_does_not_depend_on_insertion(edges: dict[str, list[str]]) -> None:
     found = graph(edges)
@@ -76,7 +76,7 @@ def test_order_respects_every_edge_and_does_not_depend_on_insertion(edges: dict[
     assert (again.order, again.upstream, again.downstream) == (found.order, found.upstream, found.downstream)
 
 
-@settings(max_examples=scale(40))
+@settings(max_examples=scale(25))
 @given(acyclic(), st.integers(0, 4))
 def test_ancestors_are_the_inverse_of_descendants(edges: dict[str, list[str]], depth: int) -> None:
     found = graph(edges)
@@ -115,7 +115,7 @@ def test_an_asset_that_depends_on_itself_is_told_what_to_do_instead() -> None:
     assert "asset of its own" in caught.value.do
 
 
-@settings(max_examples=scale(40))
+@settings(max_examples=scale(25))
 @given(acyclic(), st.data())
 def test_a_circle_is_found_wherever_it_is_closed(edges: dict[str, list[str]], data: st.DataObject) -> None:
     found = graph(edges)

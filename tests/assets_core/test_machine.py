@@ -12,6 +12,7 @@ from assets_core.engine.machine import (
     TRANSITIONS,
     CancelRequested,
     CancelStep,
+    CapacityChanged,
     Command,
     FinishRun,
     RunMachine,
@@ -68,6 +69,15 @@ def test_no_more_steps_start_than_there_are_places() -> None:
     assert started(m.start(0.0)) == [0, 1]
     assert m.counts() == {"queued": 3, "running": 2}
     assert started(m.on(StepEnded(1, 1, "succeeded"), 1.0)) == [2]
+
+
+def test_places_that_come_are_filled_and_places_that_go_stop_nothing_that_runs() -> None:
+    m = machine([[]] * 6, capacity=1)
+    assert started(m.start(0.0)) == [0]
+    assert started(m.on(CapacityChanged(3), 0.0)) == [1, 2]
+    assert started(m.on(CapacityChanged(2), 0.0)) == []
+    assert started(m.on(StepEnded(0, 1, "succeeded"), 0.0)) == []
+    assert started(m.on(StepEnded(1, 1, "succeeded"), 0.0)) == [3]
 
 
 def test_the_longest_chain_goes_first_and_equals_in_their_order() -> None:
@@ -254,7 +264,7 @@ def test_the_graph_seen_from_above_has_the_same_edges() -> None:
 
 
 def test_a_waiting_step_takes_less_than_100_bytes() -> None:
-    n = 8_000
+    n = 2_000
     upstream = [[] if step < 100 else [step - 100, step - 99] for step in range(n)]
     tracemalloc.start()
     try:

@@ -88,7 +88,7 @@ def needs(mapping: PartitionMapping, down: TimePartitions, up: TimePartitions, a
 mappings = st.one_of(st.just(overlap()), st.integers(1, 14).map(trailing), st.integers(-13, 13).map(shift))
 
 
-@settings(max_examples=scale(60))
+@settings(max_examples=scale(40))
 @given(mappings, time_definitions(), time_definitions(), st.data())
 def test_spans_of_windows_are_those_of_the_model(mapping, down, up, data) -> None:
     spans = mapping.spans(down, up)
@@ -97,7 +97,7 @@ def test_spans_of_windows_are_those_of_the_model(mapping, down, up, data) -> Non
         assert list(range(int(spans.first[b]), int(spans.last[b]))) == expected
 
 
-@settings(max_examples=scale(80))
+@settings(max_examples=scale(40))
 @given(
     st.one_of(mappings, st.sampled_from([all_partitions(), last()])),
     time_definitions(),
@@ -110,7 +110,7 @@ def test_what_a_set_needs_and_what_needs_a_set_meet_alike(mapping, down, up, dat
     check_against_model(spans, chosen_down, chosen_up)
 
 
-@settings(max_examples=scale(80))
+@settings(max_examples=scale(40))
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=40, unique=True), st.data())
 def test_static_keys_in_any_order_meet_alike(numbers: list[int], data) -> None:
     up = StaticPartitions([f"k{number}" for number in numbers])
@@ -120,7 +120,7 @@ def test_static_keys_in_any_order_meet_alike(numbers: list[int], data) -> None:
     check_against_model(spans, data.draw(sets_of(down)), data.draw(sets_of(up)))
 
 
-@settings(max_examples=scale(100))
+@settings(max_examples=scale(50))
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5)), min_size=1, max_size=20), st.data())
 def test_any_spans_translate_sets_as_the_model_does(pairs, data) -> None:
     down = StaticPartitions([f"d{number}" for number in range(len(pairs))])

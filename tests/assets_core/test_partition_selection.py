@@ -171,7 +171,7 @@ def test_the_latest_of_a_definition_without_a_window_yet_is_refused() -> None:
     assert not parse_partitions("all", empty, None)
 
 
-@settings(max_examples=scale(60))
+@settings(max_examples=scale(50))
 @given(st.sampled_from([DAYS, HOURS, WEEKS, MONTHS, QUARTERS]), st.data())
 def test_a_set_of_windows_written_out_reads_back(definition, data) -> None:
     chosen = data.draw(st.sets(st.integers(0, len(definition) - 1), min_size=1))
@@ -191,7 +191,7 @@ keys = st.lists(
 )
 
 
-@settings(max_examples=scale(150))
+@settings(max_examples=scale(50))
 @given(keys, st.data())
 def test_a_set_of_static_keys_written_out_reads_back(names: list[str], data) -> None:
     definition = StaticPartitions(names)
@@ -207,7 +207,7 @@ def test_keys_that_look_like_lists_ranges_and_escapes_read_back(chosen: set[int]
     assert parse_partitions(str(partitions), definition, None) == partitions
 
 
-@settings(max_examples=scale(200))
+@settings(max_examples=scale(50))
 @given(
     st.text("0123-.:T+,ales \\", max_size=24),
     st.sampled_from([DAYS, HOURS, MONTHS, AIRPORTS, ODD, UNPARTITIONED]),

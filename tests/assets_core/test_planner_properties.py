@@ -18,37 +18,17 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from assets_core import (
-    DailyPartitions,
-    HourlyPartitions,
     In,
-    MonthlyPartitions,
     PlanError,
     Session,
-    StaticPartitions,
-    WeeklyPartitions,
-    all_partitions,
-    last,
-    shift,
-    trailing,
 )
 from assets_core.definition.partitions.base import UNPARTITIONED
 from assets_core.definition.partitions.mapping import default_mapping
 from assets_core.planning.plan import Plan
 from tests.support.projects import Node, World, build_project, open_session
+from tests.support.random_graphs import graphs
 
 Place = tuple[str, str | None]
-
-SPACES = (
-    None,
-    None,
-    StaticPartitions(["a", "b/..", "é"]),
-    DailyPartitions(start="2024-03-30", end="2024-04-03", timezone="Europe/Berlin"),
-    DailyPartitions(start="2024-03-29", end="2024-04-02", timezone="Europe/Berlin"),
-    HourlyPartitions(start="2024-03-31", end="2024-03-31T05:00", timezone="Europe/Berlin"),
-    WeeklyPartitions(start="2024-03-25", end="2024-04-08", timezone="Europe/Berlin"),
-    MonthlyPartitions(start="2024-03", end="2024-05", timezone="Europe/Berlin"),
-)
-MAPPINGS = (None, None, all_partitions(), last(), trailing(2), shift(-1))
 
 PROFILE = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 
@@ -144,27 +124,6 @@ def by_text(value: Any) -> Any:
     return {str(k): by_text(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-@st.composite
-def graphs(draw: st.DrawFn) -> dict[str, Node]:
-    nodes: dict[str, Node] = {}
-    keys = [f"a{n}" for n in draw(st.permutations(range(draw(st.integers(1, 5)))))]
-    for index, key in enumerate(keys):
-        space = draw(st.sampled_from(SPACES))
-        reads: dict[str, str | In] = {}
-        for number in range(draw(st.integers(0, 2)) if index else 0):
-            above = keys[draw(st.integers(0, index - 1))]
-            mapping = draw(st.sampled_from(MAPPINGS))
-            down, up = space or UNPARTITIONED, nodes[above].partitions or UNPARTITIONED
-            if mapping is None and default_mapping(down, up).problem(down, up) is None:
-                pass
-            elif mapping is None or mapping.problem(down, up) is not None:
-                mapping = all_partitions()
-            missing = draw(st.sampled_from(["error", "error", "skip"]))
-            reads[f"in{number}"] = In(above, partitions=mapping, missing=missing)
-        nodes[key] = Node(reads, space)
-    return nodes
-
-
 steps = st.one_of(
     st.tuples(st.just("run"), st.integers(0, 31), st.booleans(), st.booleans()),
     st.tuples(st.just("code"), st.integers(0, 4), st.integers(0, 2)),
@@ -240,7 +199,9 @@ class Play:
         event(f"{result.status}, {'unchanged' if result.steps['unchanged'] else 'all ran'}")
         after = self.session.plan(select)
         left = set(expected) - {place for place in ran if place not in self.world.broken}
-        assert set(as_dict(after)) <= self.with_open_inputs(left), "planned again although nothing has changed"
+        assert set(as_dict(after)) <= self.with_open_inputs(left), (
+            "planned again although nothing has changed"
+        )
         if not broken:
             assert not after.n_steps
 

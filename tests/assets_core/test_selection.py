@@ -161,7 +161,7 @@ def projects(draw: st.DrawFn) -> FakeProject:
     return build(edges)
 
 
-@settings(max_examples=scale(60))
+@settings(max_examples=scale(30))
 @given(projects(), st.data())
 def test_levels_are_the_shortest_distance_and_any_number_without_one(project: FakeProject, data) -> None:
     key = data.draw(st.sampled_from(project.graph.order))
@@ -183,7 +183,7 @@ def test_levels_are_the_shortest_distance_and_any_number_without_one(project: Fa
     assert picked == [k for k in project.graph.order if k in picked]
 
 
-@settings(max_examples=scale(60))
+@settings(max_examples=scale(30))
 @given(projects(), st.data())
 def test_texts_unite_commas_intersect_and_a_bang_takes_away(project: FakeProject, data) -> None:
     key = st.sampled_from(project.graph.order)

@@ -12,11 +12,23 @@ from typing import Any
 
 import pytest
 
-from assets_core import Environment, PlanError, Session
+from assets_core import (
+    Environment,
+    NotFoundError,
+    PlanError,
+    Project,
+    Session,
+    StorageError,
+    asset,
+    asset_check,
+    load,
+    materialize,
+)
 from assets_core.engine.executor import Report, StepOutcome, StepStarted
 from assets_core.errors import ConfigError
 from assets_core.planning.plan import Plan, PlannedStep
 from assets_core.session import RunResult
+from io_managers.versions.store import VersionStore
 from tests.support.projects import open_session
 from tests.support.run_project import project
 
@@ -573,3 +585,66 @@ def test_an_input_that_is_nowhere_is_refused_before_a_run_begins(inline: Runs) -
     assert "numbers[a]" in caught.value.what
     assert "+doubled" in caught.value.do
     assert inline.session.runs() == []
+
+
+def test_files_stay_when_it_is_not_known_whether_they_were_published(
+    inline: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = VersionStore.publish
+
+    def lose_the_answer(self: VersionStore, *arguments: Any) -> Any:
+        publish(self, *arguments)
+        raise StorageError("outcome-unknown", "the answer was lost.", do="run again.", retryable=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VersionStore, "publish", lose_the_answer)
+        assert counts(inline("report")) == {"failed": 1}
+
+    assert inline.session.versions.head("report", None).seq == 1
+    assert counts(inline("report")) == {"unchanged": 1}
+    assert inline.session.load("report") == "done"
+    assert inline.noted("calls") == ["report"]
+    assert inline.published("report") == 1
+
+
+def test_a_check_that_reads_what_is_not_there_says_so(environment: Environment) -> None:
+    @asset
+    def other() -> dict:
+        return {}
+
+    @asset
+    def judged_with() -> dict:
+        return {}
+
+    @asset_check(asset="judged_with")
+    def compare(judged_with: dict, other: dict) -> bool:
+        return judged_with == other
+
+    with open_session(Project(assets=[other, judged_with], checks=[compare]), environment) as session:
+        (failure,) = session.materialize(["judged_with"]).failures
+        assert failure.error is not None
+        assert failure.error.code == "check-input-missing"
+        assert "reads other" in failure.error.message
+        session.materialize(["other"])
+        assert session.materialize(["judged_with"]).status == "succeeded"
+
+
+def test_reading_opens_nothing_for_writing(tmp_path: Path) -> None:
+    folder = tmp_path / "nothing"
+    with Session.open(project, Environment.in_folder(folder), read_only=True) as session:
+        assert session.plan(["numbers"]).n_steps == 3
+        assert session.status(["numbers"])[0].missing == 3
+        assert session.runs() == []
+
+    assert not folder.exists()
+
+
+def test_the_faces_in_python_do_what_the_session_does(environment: Environment, notes: Path) -> None:
+    result = materialize(project, "+total", env=environment)
+
+    assert (result.status, result.steps["succeeded"]) == ("succeeded", 7)
+    assert load("total", project=project, env=environment) == sum(2 * (4 + ord(letter)) for letter in "abc")
+    assert load("numbers", "b", project=project, env=environment) == [4, ord("b")]
+    assert materialize(project, ["total"], env=environment, force=True).steps["succeeded"] == 1
+    with pytest.raises(NotFoundError, match="'main' only"):
+        materialize(project, env=environment, branch="other")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,66 +15,65 @@ from tests.support.profiles import scale
 
 ROOT = Path(__file__).parents[2]
 
-#: Imports everything, then writes once for each line: a folder to write into.
-WRITER = """
-import sys
+#: Writes once into a folder of its own, so that everything is imported and closed again; then, for each folder, forks
+#: into writers that all wait for the same pipe to close.
+WRITERS = """
+import os, sys, tempfile, traceback
 from pathlib import Path
 from tests.assets_core.state_values import open_store, publication, published, run_start, step_changed
 
-number, batches, size = map(int, sys.argv[1:])
+n_processes, batches, size = map(int, sys.argv[1:4])
 
-def write(store):
-    run_id = f"run-{number}"
-    store.start_run(run_start(run_id))
-    for batch in range(batches):
-        changes = []
-        for at in range(size):
-            position = batch * size + at
-            changes.append(published(position, publication(f"asset_{number}", str(position)), run_id))
-            changes.append(published(position, publication("shared", str(position), seq=number + 1), run_id))
-            changes.append(step_changed(position, "succeeded", run_id=run_id, position=position))
-        store.record(changes)
-    store.finish_run(run_id, "succeeded", 2000.0, {"succeeded": batches * size})
+def write(folder, number):
+    with open_store(folder) as store:
+        run_id = f"run-{number}"
+        store.start_run(run_start(run_id))
+        for batch in range(batches):
+            changes = []
+            for at in range(size):
+                position = batch * size + at
+                changes.append(published(position, publication(f"asset_{number}", str(position)), run_id))
+                changes.append(published(position, publication("shared", str(position), seq=number + 1), run_id))
+                changes.append(step_changed(position, "succeeded", run_id=run_id, position=position))
+            store.record(changes)
+        store.finish_run(run_id, "succeeded", 2000.0, {"succeeded": batches * size})
 
-print("ready", flush=True)
-for line in sys.stdin:
-    with open_store(Path(line.rstrip())) as store:
-        write(store)
-    print("written", flush=True)
+def write_forked(folder, number, gate):
+    os.close(gate[1])
+    try:
+        os.read(gate[0], 1)
+        write(folder, number)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+with tempfile.TemporaryDirectory() as folder:
+    write(Path(folder), 0)
+for folder in sys.argv[4:]:
+    gate = os.pipe()
+    children = []
+    for number in range(n_processes):
+        child = os.fork()
+        if child == 0:
+            write_forked(Path(folder), number, gate)
+        children.append(child)
+    os.close(gate[1])
+    for child in children:
+        os.waitpid(child, 0)
+    os.close(gate[0])
 """
 
 
 def write_at_once(folders: Sequence[Path], n_processes: int, batches: int, size: int) -> None:
-    """Let the same processes write into each folder, all together, one folder after the other."""
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-c", WRITER, str(number), str(batches), str(size)],
-                    cwd=ROOT,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for number in range(n_processes)
-        ]
-        assert [line_of(writer) for writer in writers] == ["ready"] * n_processes
-        for folder in folders:
-            for writer in writers:
-                assert writer.stdin is not None
-                print(folder, file=writer.stdin, flush=True)
-            assert [line_of(writer) for writer in writers] == ["written"] * n_processes
-            assert_all_written(folder, n_processes, batches * size)
-        assert [writer.communicate()[1] for writer in writers] == [""] * n_processes
-    assert [writer.returncode for writer in writers] == [0] * n_processes
-
-
-def line_of(writer: subprocess.Popen[str]) -> str:
-    """What a writer says next; what it died of when it says nothing more."""
-    assert writer.stdout is not None and writer.stderr is not None
-    return writer.stdout.readline().rstrip() or writer.stderr.read()
+    """Let that many processes write into each folder at once, one folder after the other."""
+    numbers = map(str, (n_processes, batches, size))
+    command = [sys.executable, "-c", WRITERS, *numbers, *map(str, folders)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    for folder in folders:
+        assert_all_written(folder, n_processes, batches * size)
 
 
 def assert_all_written(folder: Path, n_processes: int, n: int) -> None:
@@ -91,12 +90,12 @@ def assert_all_written(folder: Path, n_processes: int, n: int) -> None:
 
 @pytest.mark.slow
 def test_eight_processes_that_create_and_write_at_once_lose_nothing(tmp_path: Path) -> None:
-    write_at_once([tmp_path], n_processes=8, batches=scale(100), size=3)
+    write_at_once([tmp_path], n_processes=8, batches=scale(20), size=3)
 
 
 @pytest.mark.slow
 def test_many_processes_may_open_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
-    write_at_once([tmp_path / str(attempt) for attempt in range(scale(10))], n_processes=6, batches=1, size=1)
+    write_at_once([tmp_path / str(attempt) for attempt in range(scale(5))], n_processes=6, batches=1, size=1)
 
 
 @pytest.mark.slow

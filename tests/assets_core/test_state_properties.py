@@ -142,7 +142,7 @@ def assert_equal(store: StateStore, model: Model) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=scale(15), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=scale(10), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(publications() | steps(), max_size=12), max_size=6))
 def test_the_store_is_the_model_after_every_batch(batches: list[list[Change]]) -> None:
     with tempfile.TemporaryDirectory() as folder, open_store(Path(folder)) as store:
@@ -160,7 +160,7 @@ def test_the_store_is_the_model_after_every_batch(batches: list[list[Change]]) -
 
 
 @pytest.mark.slow
-@settings(max_examples=scale(15), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=scale(10), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(publications(), max_size=15), st.randoms(use_true_random=False))
 def test_recording_the_log_again_changes_nothing(changes: list[Published], random: object) -> None:
     def everything(store: StateStore) -> object:

@@ -11,7 +11,8 @@ import pickle
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,9 @@ def write_project(folder: Path, n_assets: int, n_partitions: int | None) -> None
     lines = [header]
     for number in range(n_assets):
         layer, place = divmod(number, width)
-        above = [(layer - 1) * width + (place + step) % width for step in range(1 + place % 2)] if layer else []
+        above = (
+            [(layer - 1) * width + (place + step) % width for step in range(1 + place % 2)] if layer else []
+        )
         ins = ""
         if above and place % 5 == 0:
             ins = f", ins={{'a{above[0]:04d}': In(columns=('customer', 'price'))}}"
@@ -84,39 +87,24 @@ def fill(folder: Path) -> int:
     """
     import numpy as np
 
+    from assets_core.planning.asset_state import AssetState
+    from assets_core.planning.snapshot import Snapshot
     from assets_core.state.rows import RunStart
 
     random = np.random.default_rng(1)
     with open_session(folder) as session:
-        snapshot = session.snapshot(session.project.graph.order)
+        order = session.project.graph.order
+        empty = session.snapshot(order)
+        states = {key: empty.state(key) for key in order}
+        snapshot = Snapshot(session.project, empty.now, states, {key: empty.versions(key) for key in order})
         session.state.start_run(RunStart(_RUN, MODULE, "main", 0.0, 0, "", "inline", 1, "elsewhere"))
         session.state.finish_run(_RUN, "succeeded", 1.0, {})
-        count = 0
-        for key in session.project.graph.order:
-            count += _publish_all(session, snapshot, key, random)
+        for key in order:
+            _insert_heads(session, snapshot, key, random)
+            # the assets below are computed from what was just written
+            states[key] = AssetState.build(empty.space(key), session.state.heads("main", [key])[key], None)
         session.state.is_new = False
-    return count
-
-
-def _publish_all(session: Session, snapshot: Snapshot, key: str, random: np.random.Generator) -> int:
-    """Write the heads of one asset, and make the snapshot hold them for the assets below."""
-    import numpy as np
-
-    from assets_core.definition.asset import Input
-
-    state, versions = snapshot.state(key), snapshot.versions(key)
-    n = len(state.definition)
-    items: Sequence[Input] = session.project.assets[key].inputs
-    inputs = {item.parameter: snapshot.fingerprints(key, item) for item in items}
-    columns = {name: _hashes(random, n) for name in COLUMNS}
-    data = _hashes(random, n)
-    state.seq = state.taken = np.ones(n, np.int64)
-    state.data = data
-    state.columns = columns
-    fixed = (int(versions.code, 16), int(versions.config, 16))
-    rows = _head_rows(state.definition.positions(), fixed, data, inputs, columns, random.bytes(32 * n))
-    _insert_heads(session, key, tuple(inputs), rows)
-    return n
+    return sum(len(state.seq) for state in states.values())
 
 
 def _hashes(random: np.random.Generator, n: int) -> U64:
@@ -135,53 +123,33 @@ def _packed(columns: Mapping[str, U64], n: int) -> list[bytes]:
     return [whole[at : at + size] for at in range(0, n * size, size)]
 
 
-def _head_rows(
-    positions: npt.NDArray[np.int64],
-    fixed: tuple[int, int],
-    data: U64,
-    inputs: Mapping[str, U64],
-    columns: Mapping[str, U64],
-    records: bytes,
-) -> Iterator[tuple[object, ...]]:
-    """What `StateStore.record` would write, without branch, asset and the numbers of the name lists."""
-    import numpy as np
-
-    from assets_core.state.encoding import to_signed
-
-    code, config = map(to_signed, fixed)
-    n = len(positions)
-    yield from (
-        (position, 1, 0, code, config, value, 1.7e9 + at * 0.25, 1000 + at, own, content, records[32 * at : 32 * at + 32])
-        for at, (position, value, own, content) in enumerate(
-            zip(
-                positions.tolist(),
-                data.view(np.int64).tolist(),
-                _packed(inputs, n),
-                _packed(columns, n),
-                strict=True,
-            )
-        )
-    )
-
-
-def _insert_heads(
-    session: Session, key: str, parameters: tuple[str, ...], rows: Iterator[tuple[object, ...]]
-) -> None:
+def _insert_heads(session: Session, snapshot: Snapshot, key: str, random: np.random.Generator) -> None:
+    """Write what `StateStore.record` would write for every partition of one asset, had it just been computed."""
     from assets_core.state import schema
+    from assets_core.state.encoding import to_signed
     from assets_core.state.recording import NameCache, NameWriter
 
+    positions = snapshot.space(key).positions()
+    n, versions = len(positions), snapshot.versions(key)
+    code, config = to_signed(int(versions.code, 16)), to_signed(int(versions.config, 16))
+    inputs = {item.parameter: snapshot.fingerprints(key, item) for item in snapshot.asset(key).inputs}
+    columns = {name: _hashes(random, n) for name in COLUMNS}
+    data, records = _hashes(random, n).view("int64").tolist(), random.bytes(32 * n)
+    packed = zip(positions.tolist(), data, _packed(inputs, n), _packed(columns, n), strict=True)
     database = session.state._database
     statement = database.statements.heads
     with database.writing() as connection:
         names = NameWriter(connection, database.statements.names, NameCache())
         branch, asset = names.id_of(schema.branches, session.branch), names.id_of(schema.assets, key)
-        own, content = names.list_id(parameters), names.list_id(COLUMNS)
-        connection.exec_driver_sql(
-            statement.sql,
-            statement.parameters(
-                (branch, asset, *row[:8], own, row[8], content, row[9], row[10]) for row in rows
-            ),
+        own, content = names.list_id(tuple(inputs)), names.list_id(COLUMNS)
+        rows = (
+            (
+                *(branch, asset, position, 1, 0, code, config, value, 1.7e9 + at * 0.25, 1000 + at),
+                *(own, input_hashes, content, column_hashes, records[32 * at : 32 * at + 32]),
+            )
+            for at, (position, value, input_hashes, column_hashes) in enumerate(packed)
         )
+        connection.exec_driver_sql(statement.sql, statement.parameters(rows))
 
 
 def change(folder: Path) -> int:
@@ -216,6 +184,7 @@ def bare_read(folder: Path) -> pa.Table:
     from adbc_driver_sqlite import dbapi
 
     with dbapi.connect(f"file:{folder / 'state.db'}?mode=ro") as connection, connection.cursor() as cursor:
+        cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": "65536"})
         cursor.execute("SELECT * FROM heads ORDER BY branch, asset, position")
         return cursor.fetch_arrow_table()
 
@@ -282,10 +251,8 @@ def measure_selections(folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, bits in sets.items():
             requested = {key: PartitionSet(snapshot.space(key), bits) for key in last}
-            cost, plan = min(
-                (_timed(lambda requested=requested: _plan_selection(snapshot, keys, requested)) for _ in range(4)),
-                key=lambda pair: pair[0],
-            )
+            action = partial(_plan_selection, snapshot, keys, requested)
+            cost, plan = min((_timed(action) for _ in range(4)), key=lambda pair: pair[0])
             found[name] = {"cpu_s": cost, "steps": plan.n_steps, "pickle_kb": len(pickle.dumps(plan)) / 1000}
     return found
 

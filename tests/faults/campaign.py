@@ -27,6 +27,7 @@ class Campaign:
         job: The command; its folder is where the copies are made.
         before: The generation that readers see of each asset in the template.
         command: What the killed process does, given a job and a point.
+        kills: How many processes have been killed when a folder is verified.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Campaign:
     job: Job
     before: dict[str, int]
     command: Callable[[Job, int], Any] = tiny.materialize
+    kills: int = 1
 
 
 def kill_everywhere(campaign: Campaign, forks: list[ForkServer], *, stride: int = 1) -> list[str]:
@@ -80,15 +82,20 @@ class Seen:
 def kill_once(campaign: Campaign, server: ForkServer, point: int, seen: Seen) -> tuple[bool, list[str]]:
     """Kill at one point, and verify what is left unless it was seen; False when the command had fewer points."""
     folder = campaign.job.folder / f"{point:05d}"
-    folder.mkdir(parents=True)
     job = replace(campaign.job, folder=tiny.copy_folder(campaign.template, folder))
+    if job.storage_url:
+        job = replace(job, storage_url=f"{job.storage_url}/{point:05d}")
+        server.call(
+            tiny.copy_objects, replace(campaign.job, storage_url=f"{campaign.job.storage_url}/template"), job
+        )
     try:
         ended = server.call(campaign.command, job, point)
         if not ended.is_killed:
             return False, []
-        if not seen.is_new(shape_of(folder)):
+        objects = server.call(tiny.objects_of, job).value if job.storage_url else []
+        if not seen.is_new(shape_of(folder, objects)):
             return True, []
-        found: list[str] = server.call(tiny.verify, job, campaign.before).value
+        found: list[str] = server.call(tiny.verify, job, campaign.before, campaign.kills).value
         return True, found
     finally:
         shutil.rmtree(folder)
@@ -98,8 +105,8 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _TEMP = re.compile(r"\.tmp-.*")
 
 
-def shape_of(folder: Path) -> str:
-    """All that a folder holds but for ids, times and hashes: names and sizes of files, rows of the database."""
+def shape_of(folder: Path, objects: list[tuple[str, int]]) -> str:
+    """All that a folder, and a bucket, hold but for ids, times and hashes: names and sizes, rows of the database."""
     ids: dict[str, str] = {}
 
     def named(text: str) -> str:
@@ -110,6 +117,7 @@ def shape_of(folder: Path) -> str:
         for path in folder.rglob("*")
         if path.is_file() and not path.name.startswith("state.db")
     )
+    files += [(name, "" if name.startswith("runs/") else size) for name, size in objects]
     lines = [f"{named(name)} {size}" for name, size in files]
     if (folder / "state.db").exists():
         (folder / "shape").mkdir()
@@ -125,7 +133,11 @@ def shape_of(folder: Path) -> str:
 
 def _rows(database: sqlite3.Connection, table: str) -> list[list[object]]:
     cursor = database.execute(f'SELECT * FROM "{table}"')
-    hidden = {index for index, column in enumerate(cursor.description) if column[0] in ("pid", "host", "data_version")}
+    hidden = {
+        index
+        for index, column in enumerate(cursor.description)
+        if column[0] in ("pid", "host", "data_version")
+    }
     return [
         [
             type(value).__name__ if index in hidden or isinstance(value, float | bytes) else value

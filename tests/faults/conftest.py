@@ -32,7 +32,10 @@ def memory_path(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
         return
     with tempfile.TemporaryDirectory(prefix="assetline-faults-", dir=memory) as folder:
-        yield Path(folder)
+        os.chmod(folder, 0o755)
+        work = Path(folder) / "work"
+        work.mkdir()
+        yield work
 
 
 @pytest.fixture

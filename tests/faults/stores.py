@@ -94,7 +94,7 @@ class _HalfStream:
 
 
 class Deaf(Wrapped):
-    """From the first create below a folder on, nothing about that folder is answered any more, though the create took place."""
+    """From the first create below a folder on, no request for that folder is answered; the create took place."""
 
     def __init__(self, inner: Storage, folder: str) -> None:
         super().__init__(inner)

@@ -40,3 +40,27 @@ def test_a_blocked_run_killed_anywhere_shows_nothing_unchecked(
     template = prepared(forks, memory_path / "template", 1)
     job = Job(memory_path / "work", 2, passes=False)
     assert kill_everywhere(Campaign("kill: blocked run", template, job, FIRST), forks) == []
+
+
+def test_a_recovery_killed_anywhere_is_taken_up_by_the_next(
+    forks: list[ForkServer], memory_path: Path
+) -> None:
+    """The run before it was killed at some points between publishing and recording."""
+    job = Job(memory_path / "work", 2)
+    broken = []
+    for share in (0.55, 0.75, 0.95):
+        template = prepared(forks, memory_path / f"template{share}", 1)
+        points = len(
+            forks[0]
+            .call(tiny.materialize, Job(clone(template, memory_path / f"count{share}"), 2))
+            .value.points
+        )
+        assert forks[0].call(tiny.materialize, Job(template, 2), int(points * share)).is_killed
+        campaign = Campaign("kill: recovery", template, job, FIRST, command=tiny.recover, kills=2)
+        broken += kill_everywhere(campaign, forks)
+    assert broken == []
+
+
+def clone(template: Path, folder: Path) -> Path:
+    folder.mkdir()
+    return tiny.copy_folder(template, folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from assets_core.errors import AssetlineError
+from assets_core.session import Session
 from io_managers.errors import StorageError
 from io_managers.storage.memory import MemoryStorage
 from io_managers.versions.publication import Publication, TornRecordError
@@ -135,7 +136,7 @@ def cut_files(folder: Path) -> list[str]:
         whole, key = path.read_bytes(), path.relative_to(folder / "storage" / "data").parts[0]
         for length in {0, 1, len(whole) // 2, len(whole) - 1, len(whole) + 1}:
             path.write_bytes((whole + b"\0")[:length])
-            with tiny.Session.open(tiny.make_project(Job(folder, 1)), tiny.environment(Job(folder, 1))) as session:
+            with Session.open(tiny.make_project(Job(folder, 1)), tiny.environment(Job(folder, 1))) as session:
                 try:
                     wrong.append(f"{key} of {length} bytes was read as {session.load(key)}")
                 except AssetlineError as error:
@@ -158,13 +159,13 @@ def tear_known_head(folder: Path) -> tuple[str, object, int]:
     record = max((folder / "storage" / "log" / "main" / "raw").rglob("*.json"))
     record.write_bytes(record.read_bytes()[:-1])
     job = Job(folder, 2)
-    with tiny.Session.open(tiny.make_project(job), tiny.environment(job)) as session:
+    with Session.open(tiny.make_project(job), tiny.environment(job)) as session:
         try:
             first = str(session.load("raw"))
         except AssetlineError as error:
             first = error.code
     tiny.drop_state(folder)
-    with tiny.Session.open(tiny.make_project(job), tiny.environment(job)) as session:
+    with Session.open(tiny.make_project(job), tiny.environment(job)) as session:
         second = session.load("raw")
     outcome = tiny.materialize(job)
     return first, second, next(report.seq for report in outcome.reports if report.asset == "raw")
@@ -176,4 +177,3 @@ def test_a_torn_record_that_the_database_knows_is_an_error_until_the_rebuild(
 ) -> None:
     first, second, seq = fork.call(tear_known_head, memory_path).value
     assert (first, second, seq) == ("record-missing", {"generation": 1}, 3)
-

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from assets_core.project.environment import Environment
+from assets_core.session import Session
 from io_managers.errors import StorageError
 from io_managers.storage.base import Storage
 from io_managers.storage.faults import Faulty
@@ -18,7 +19,7 @@ from tests.faults.records import content_of, never_sleep, publish, stage, versio
 from tests.faults.stores import Deaf, Halving, lasting_trouble, lost_answer, passing_trouble
 from tests.faults.tiny import ASSETS, Collector, Job, Outcome
 from tests.support import figures
-from tests.support.invariants import check_reports, check_store
+from tests.support.invariants import Report, check_reports, check_store, read_chains
 from tests.support.projects import memory_environment
 
 Wrap = Callable[[Storage, int], "Faulty | Halving"]
@@ -28,7 +29,7 @@ KINDS: dict[str, Wrap] = {
     "busy": lambda inner, number: Faulty(inner, number, passing_trouble()),
     "refused": lambda inner, number: Faulty(inner, number, lasting_trouble()),
     "answer lost": lambda inner, number: Faulty(inner, number, lost_answer(), when="after", names=_WRITES),
-    "half, answer lost": lambda inner, number: Halving(inner, number),
+    "half, answer lost": Halving,
     "half, silent": lambda inner, number: Halving(inner, number, silent=True),
 }
 
@@ -44,14 +45,14 @@ def run(job: Job, environment: Environment) -> tuple[Outcome, bool]:
     """Carry a job out, and say whether it raised."""
     collector = Collector(job.folder)
     try:
-        with tiny.Session.open(tiny.make_project(job), environment, read_only=True) as session:
+        with Session.open(tiny.make_project(job), environment, read_only=True) as session:
             result = session.materialize(observer=collector)
     except StorageError as error:
         return Outcome(error.code, tuple(collector.reports.values()), collector.errors, text=str(error)), True
     return Outcome(result.status, tuple(collector.reports.values()), collector.errors), False
 
 
-def told(outcome: Outcome) -> Iterator[tiny.Report]:
+def told(outcome: Outcome) -> Iterator[Report]:
     """What was reported, but for what was said to be unknown."""
     for report in outcome.reports:
         if outcome.errors[report.asset] != "outcome-unknown":
@@ -65,7 +66,7 @@ def violations_of_one_fault(store: Storage, wrapped: Storage, folder: Path) -> l
     environment._storage = wrapped
     outcome, raised = run(job, environment)
     found = [str(violation) for violation in check_reports(store, told(outcome))]
-    published = {key for (key, _), chain in tiny.read_chains(store).items() if chain.valid}
+    published = {key for (key, _), chain in read_chains(store).items() if chain.valid}
     if raised and published:
         found.append(f"I5 the command raised {outcome.text} after it had published {published}")
     if outcome.ended_well != (published == set(ASSETS)):
@@ -80,7 +81,7 @@ def violations_of_one_fault(store: Storage, wrapped: Storage, folder: Path) -> l
         found.append(f"I10 {repeated} were computed again")
     found += [str(violation) for violation in check_reports(store, again.reports)]
     found += [str(violation) for violation in check_store(store)]
-    with tiny.Session.open(tiny.make_project(job), environment, read_only=True) as session:
+    with Session.open(tiny.make_project(job), environment, read_only=True) as session:
         seen = tiny.visible(session)
     if seen != dict.fromkeys(ASSETS, 1):
         found.append(f"I1 readers see {seen} in the end")
@@ -197,7 +198,9 @@ def test_a_create_that_is_refused_at_once_is_a_plain_failure_and_its_files_may_g
     assert store.head(f"{staging.folder}/value.bin") is None
 
 
-def test_a_run_whose_outcome_stays_unknown_says_so_and_the_next_one_takes_the_version_up(tmp_path: Path) -> None:
+def test_a_run_whose_outcome_stays_unknown_says_so_and_the_next_one_takes_the_version_up(
+    tmp_path: Path,
+) -> None:
     store = MemoryStorage()
     environment = memory_environment()
     environment._storage = Deaf(store, "log/main/orders")

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,13 @@ from assets_core.state.database import Database
 from io_managers.storage.base import Storage
 from io_managers.storage.faults import KillAt
 from io_managers.storage.local import LocalStorage
+from io_managers.storage.remote import RemoteStorage
+from io_managers.versions.store import VersionStore
 from tests.support.invariants import Report, check_reports, check_store, read_chains, unfinished_files
 
 ASSETS = ("raw", "orders", "report")
+#: A check that each version of an asset must have passed.
+GATES = {"orders": "is_right"}
 
 
 class OrderRow(BaseModel):
@@ -50,7 +54,7 @@ class Job:
     Attributes:
         folder: Holds `storage`, `state.db`, `calls.txt` (what was computed) and `acks.jsonl` (what was reported).
         passes: Whether the check on `orders` passes.
-        storage: Where the storage is, when not in the folder.
+        storage_url: Where the storage is, when not in the folder.
     """
 
     folder: Path
@@ -77,7 +81,7 @@ def make_project(job: Job) -> Project:
     def orders(raw: dict[str, int]) -> al.Table[OrderRow]:
         called("orders")
         amounts = [float(raw["generation"])] * 3
-        return pa.table({"id": [1, 2, 3], "amount": amounts})  # type: ignore[no-any-return]
+        return pa.table({"id": [1, 2, 3], "amount": amounts})
 
     @al.asset(code_version="report")
     def report(orders: pa.Table) -> str:
@@ -114,14 +118,23 @@ class MovableStorage(LocalStorage):
         return "file:///movable"
 
 
+class MovableRemote(RemoteStorage):
+    """The same for a bucket."""
+
+    @property
+    def url(self) -> str:
+        return "s3://movable"
+
+
 def environment(job: Job) -> Environment:
     """The job's environment; syncing is a point to be killed at, but waits for no disk."""
     os.fsync = lambda _handle: None  # type: ignore[assignment]  # of a forked process
     made = Environment.in_folder(job.folder)
-    if job.storage_url:
-        settings = replace(made.settings, storage_url=job.storage_url, storage_options=job.storage_options)
-        return Environment(settings)
-    made._storage = MovableStorage(job.folder / "storage")
+    made._storage = (
+        MovableRemote(job.storage_url, job.storage_options)
+        if job.storage_url
+        else MovableStorage(job.folder / "storage")
+    )
     return made
 
 
@@ -133,6 +146,7 @@ class Collector:
         self._run_id = ""
         self.reports: dict[str, Report] = {}
         self.errors: dict[str, str] = {}
+        self.messages: dict[str, str] = {}
 
     def run_started(self, run_id: str, plan: Plan) -> None:
         self._run_id = run_id
@@ -145,6 +159,7 @@ class Collector:
         seen = Report(self._run_id, step.asset, step.partition, report.state, seq, commit_id)
         self.reports[step.asset] = seen
         self.errors[step.asset] = report.error.code if report.error else ""
+        self.messages[step.asset] = report.error.message if report.error else ""
         if report.state == "succeeded":
             line = json.dumps([seen.run_id, seen.asset, seen.partition, seen.state, seq, commit_id])
             os.write(self._acks, line.encode() + b"\n")
@@ -155,11 +170,12 @@ class Collector:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: the run's status or the code of the error it raised."""
+    """How a command ended: the run's status or the code of the error it raised; steps' errors as code and as text."""
 
     status: str
     reports: tuple[Report, ...] = ()
     errors: dict[str, str] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
     points: tuple[str, ...] = ()
     text: str = ""
 
@@ -192,13 +208,31 @@ def materialize(job: Job, kill_at: int = 0, wrap: Callable[[Storage], Storage] |
     """
     work = environment(job)
     storage = work.require_trusted_storage()
-    killer = KillAt(storage, kill_at)
+    killer = _use_killer(work, storage, kill_at)
     if wrap is not None:
-        storage = wrap(storage)
-    work._storage = storage if isinstance(storage, LocalStorage) else killer
+        work._storage = wrap(work.storage)
     collector = Collector(job.folder)
     with _database_points(killer.point):
         return _materialize(job, work, collector, killer)
+
+
+class KillAtWrites(KillAt):
+    """Kills only where something changes: around requests that write, and around commits of the database."""
+
+    def point(self, name: str) -> None:
+        """Pass a point, unless nothing changes there."""
+        if name.startswith(("put", "open_write", "close", "delete", "sql:before-commit", "sql:after-commit")):
+            super().point(name)
+
+
+def _use_killer(work: Environment, storage: Storage, kill_at: int) -> KillAt:
+    """Number the operations of a store; one that has no points within its calls is used through the wrapper."""
+    if isinstance(storage, LocalStorage):
+        work._storage = storage
+        return KillAt(storage, kill_at)
+    killer = KillAtWrites(storage, kill_at)
+    work._storage = killer
+    return killer
 
 
 def _materialize(job: Job, work: Environment, collector: Collector, killer: KillAt) -> Outcome:
@@ -208,7 +242,21 @@ def _materialize(job: Job, work: Environment, collector: Collector, killer: Kill
             status, text = result.status, ""
     except AssetlineError as error:
         status, text = error.code, str(error)
-    return Outcome(status, tuple(collector.reports.values()), collector.errors, tuple(killer.passed), text)
+    reports, points = tuple(collector.reports.values()), tuple(killer.passed)
+    return Outcome(status, reports, collector.errors, collector.messages, points, text)
+
+
+def publish_unrecorded(job: Job) -> None:
+    """Publish `raw` as a process does that dies before anything is recorded."""
+    versions = VersionStore(environment(job).storage)
+    head = versions.head("raw", None)
+    assert head.publication is not None
+    staging = versions.stage("raw", None)
+    with staging.create("value.json") as stream:
+        stream.write(json.dumps({"generation": job.generation}).encode())
+    attempt_id, files = staging.folder.rpartition("/")[2], tuple(staging.files)
+    draft = replace(head.publication, attempt_id=attempt_id, files=files, data_version=staging.data_version)
+    versions.publish(draft, head)
 
 
 @contextmanager
@@ -240,8 +288,7 @@ def _database_points(point: Callable[[str], None]) -> Iterator[None]:
 def recover(job: Job, kill_at: int = 0) -> tuple[str, ...]:
     """Do what every command begins with: open, synchronize, plan; killed at a point of it. Gives the points."""
     work = environment(job)
-    killer = KillAt(work.storage, kill_at)
-    work._storage = work.storage if isinstance(work.storage, LocalStorage) else killer
+    killer = _use_killer(work, work.storage, kill_at)
     with _database_points(killer.point), Session.open(make_project(job), work) as session:
         session.plan()
     return tuple(killer.passed)
@@ -268,14 +315,16 @@ def what_is_known(job: Job) -> Known:
         plan = session.plan()
         heads = session.state.heads("main", ASSETS)
         return Known(
-            plan={group.asset: group.reason for group in (*plan.groups, *plan.waiting)},
+            plan={group.asset: group.reason for group in (*plan.groups, *plan.blocked, *plan.waiting)},
             fresh=plan.fresh,
             heads={
                 key: (found.seq.tolist(), found.code_version.tolist(), found.record_hashes.hex())
                 for key, found in heads.items()
             },
             history={
-                key: sorted((row.seq, row.kind, row.data_version) for row in session.state.publications("main", key))
+                key: sorted(
+                    (row.seq, row.kind, row.data_version) for row in session.state.publications("main", key)
+                )
                 for key in ASSETS
             },
             seen=visible(session),
@@ -296,7 +345,9 @@ def visible(session: Session) -> dict[str, int]:
 
 def copy_folder(source: Path, target: Path) -> Path:
     """A copy whose objects, which nobody changes, are shared, and whose database is its own."""
-    shutil.copytree(source / "storage", target / "storage", copy_function=os.link)
+    target.mkdir(parents=True, exist_ok=True)
+    if (source / "storage").exists():
+        shutil.copytree(source / "storage", target / "storage", copy_function=os.link)
     for file in source.iterdir():
         if file.is_file():
             shutil.copy(file, target / file.name)
@@ -309,7 +360,7 @@ def drop_state(folder: Path) -> None:
         file.unlink()
 
 
-def verify(job: Job, before: dict[str, int], *, kills: int = 1) -> list[str]:
+def verify(job: Job, before: dict[str, int], kills: int = 1) -> list[str]:
     """Everything that must hold in a folder after its commands were killed; then carry the same command out again.
 
     Args:
@@ -325,7 +376,9 @@ def verify(job: Job, before: dict[str, int], *, kills: int = 1) -> list[str]:
             found.append(f"{rule} {what}")
 
     def store(max_garbage: int) -> None:
-        broken = check_store(storage, acknowledged=acknowledged(folder), max_garbage_attempts=max_garbage)
+        broken = check_store(
+            storage, gates=GATES, acknowledged=acknowledged(folder), max_garbage_attempts=max_garbage
+        )
         found.extend(str(violation) for violation in broken)
 
     old_garbage = 1 if not job.passes else 0
@@ -346,11 +399,14 @@ def verify(job: Job, before: dict[str, int], *, kills: int = 1) -> list[str]:
     after = what_is_known(job)
     if job.passes:
         expect("I10", again.ended_well, f"the same command ended {again.status} {again.text}")
-        expect("I10", after.seen == dict.fromkeys(ASSETS, job.generation), f"in the end readers see {after.seen}")
+        expect(
+            "I10", after.seen == dict.fromkeys(ASSETS, job.generation), f"in the end readers see {after.seen}"
+        )
         expect("I10", not after.plan and after.fresh == len(ASSETS), f"in the end the plan is {after.plan}")
     else:
         wanted = {**before, "raw": job.generation}
         expect("I2", after.seen == wanted, f"a blocked run left readers with {after.seen}")
+        expect("I14", again.status == "blocked", f"the same command ended {again.status}")
     expect("I14", not after.unfinished, f"runs {after.unfinished} are shown as running in the end")
     store(kills + 2 * old_garbage)
     return found
@@ -364,17 +420,26 @@ def _known_in_copies(job: Job, expect: Callable[[str, bool, str], None]) -> Know
     known, twice, rebuilt = what_is_known(kept), what_is_known(kept), what_is_known(lost)
     expect("I8", known == twice, f"recovering again changed {known} to {twice}")
     expect("I7", known.heads == rebuilt.heads, f"the rebuilt heads are {rebuilt.heads}, not {known.heads}")
-    expect("I7", known.history == rebuilt.history, f"the rebuilt history is {rebuilt.history}, not {known.history}")
+    expect(
+        "I7",
+        known.history == rebuilt.history,
+        f"the rebuilt history is {rebuilt.history}, not {known.history}",
+    )
     expect("I7", known.seen == rebuilt.seen, f"after a rebuild readers see {rebuilt.seen}, not {known.seen}")
     expect("I14", not known.unfinished, f"{len(known.unfinished)} dead runs are shown as running")
     if job.passes:
         expect("I7", known.plan == rebuilt.plan, f"the rebuilt plan is {rebuilt.plan}, not {known.plan}")
-    else:  # that a gate held something back is only known to the database
-        expect("I7", known.plan.keys() == rebuilt.plan.keys(), f"the rebuilt plan is {rebuilt.plan}, not {known.plan}")
+    else:  # that a gate held `orders` back only the database knows: without it, it and what reads it are tried again
+        more = rebuilt.plan.keys() ^ known.plan.keys()
+        expect("I7", more <= {"report"}, f"the rebuilt plan is {rebuilt.plan}, not {known.plan}")
     heads = {key: (chain.head or {}).get("seq") for (key, _), chain in _chains(kept).items()}
     for key in ASSETS:
         wanted = [heads[key]] if heads.get(key) else []
-        expect("I7", known.heads[key][0] == wanted, f"{key}: the database has {known.heads[key][0]}, the log {wanted}")
+        expect(
+            "I7",
+            known.heads[key][0] == wanted,
+            f"{key}: the database has {known.heads[key][0]}, the log {wanted}",
+        )
     shutil.rmtree(kept.folder)
     shutil.rmtree(lost.folder)
     return known
@@ -384,10 +449,16 @@ def _chains(job: Job) -> Any:
     return read_chains(environment(job).storage)
 
 
+def modules_for(job: Job) -> list[str]:
+    """Names of all modules that a command imports where the job's storage is."""
+    prepare_job(job, (1,))
+    return sorted(sys.modules)
+
+
 def keep_statements() -> None:
     """Compile the database's statements once for all forks, as they are the same in each."""
     statements = schema.WriteStatements(sqlite.dialect(paramstyle="qmark"))
-    schema.WriteStatements = lambda _dialect: statements  # type: ignore[assignment,misc,return-value]
+    schema.WriteStatements = lambda _dialect: statements  # type: ignore[assignment,misc]
 
 
 def modules(folder: Path) -> list[str]:
@@ -397,9 +468,27 @@ def modules(folder: Path) -> list[str]:
     return sorted(sys.modules)
 
 
+def copy_objects(source: Job, target: Job) -> None:
+    """Make the bucket of a job hold what another's holds."""
+    there = environment(target).storage
+    here = environment(source).storage
+    for info in here.list(""):
+        there.put(info.path, here.get(info.path))
+
+
+def objects_of(job: Job) -> list[tuple[str, int]]:
+    """Path and size of every object of a job's storage."""
+    return [(info.path, info.size_bytes) for info in environment(job).storage.list("")]
+
+
+def prepare_job(job: Job, generations: tuple[int, ...]) -> None:
+    """As `prepare`, wherever the job's storage is."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    environment(job).require_trusted_storage()
+    for generation in generations:
+        assert materialize(replace(job, generation=generation)).ended_well
+
+
 def prepare(folder: Path, generations: tuple[int, ...]) -> None:
     """A folder in which these generations were materialized, one after the other; it is trusted in any case."""
-    folder.mkdir(parents=True, exist_ok=True)
-    environment(Job(folder, 0)).require_trusted_storage()
-    for generation in generations:
-        assert materialize(Job(folder, generation)).ended_well
+    prepare_job(Job(folder, 0), generations)

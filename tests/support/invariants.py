@@ -1,8 +1,8 @@
 """The promises of the store, checked on its bytes: nothing of the product's own reading of records is used.
 
-    I1  visibility   a version's files are whole            I5  truth      reports agree with the chain
-    I2  gate         no version with a failed check         I13 bounds     garbage is whole attempts, few
-    I3  chain        numbers, `previous`, `self`            I4  durability what was acknowledged stays
+I1  visibility   a version's files are whole            I5  truth      reports agree with the chain
+I2  gate         no version with a failed check         I13 bounds     garbage is whole attempts, few
+I3  chain        numbers, `previous`, `self`            I4  durability what was acknowledged stays
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import xxhash
@@ -18,8 +19,11 @@ from io_managers.keys import encode_segment
 from io_managers.storage.base import ObjectMissingError, Storage
 
 #: What may stand at the top of a root.
-_TOP = frozenset({"code", "data", "log", "runs", ".assetline-store.json"})
-_PUBLISHED, _NOT_PUBLISHED = ("succeeded",), ("failed", "blocked", "skipped", "cancelled", "superseded", "lost")
+_TOP = frozenset({"blocked", "code", "data", "log", "runs", ".assetline-store.json"})
+_PUBLISHED, _NOT_PUBLISHED = (
+    ("succeeded",),
+    ("failed", "blocked", "skipped", "cancelled", "superseded", "lost"),
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def check_store(
     branch: str = "main",
     *,
     acknowledged: Iterable[Report] = (),
+    gates: Mapping[str, str] = MappingProxyType({}),
     max_garbage_attempts: int | None = None,
 ) -> list[Violation]:
     """I1, I2, I3, I4 and I13 on the bytes of a store.
@@ -113,6 +118,7 @@ def check_store(
         storage: The store.
         branch: Whose log.
         acknowledged: Reports of versions that must still be there.
+        gates: By asset segment a check that each of its versions must have passed.
         max_garbage_attempts: How many attempts may have left files that no record names; None for any number.
     """
     chains = read_chains(storage, branch)
@@ -121,7 +127,7 @@ def check_store(
         found += _check_chain(chain)
         for seq, body in chain.valid:
             found += _check_files(storage, f"{chain.name} v{seq}", body)
-            found += _check_gate(f"{chain.name} v{seq}", body)
+            found += _check_gate(f"{chain.name} v{seq}", body, gates.get(chain.asset_segment))
     found += _check_unique(chains)
     found += _check_acknowledged(chains, acknowledged)
     found += _check_garbage(storage, chains, max_garbage_attempts)
@@ -160,7 +166,11 @@ def _check_files(storage: Storage, where: str, body: Mapping[str, Any]) -> Itera
             yield Violation("I1", where, f"{path} has other bytes than were published")
 
 
-def _check_gate(where: str, body: Mapping[str, Any]) -> Iterator[Violation]:
+def _check_gate(where: str, body: Mapping[str, Any], gate: str | None) -> Iterator[Violation]:
+    if gate is not None and gate not in [
+        item["check"] for item in body["checks"] if item["status"] == "passed"
+    ]:
+        yield Violation("I2", where, f"it was published without passing {gate}")
     for check in body["checks"]:
         if check["severity"] == "error" and check["status"] in ("failed", "error"):
             yield Violation("I2", where, f"its check {check['check']} {check['status']}")
@@ -185,7 +195,9 @@ def _check_acknowledged(
         chain = chains.get((encode_segment(report.asset), encode_segment(report.partition)))
         body = chain.records.get(report.seq) if chain else None
         if body is None or body["commit_id"] != report.commit_id:
-            yield Violation("I4", f"{report.asset} v{report.seq}", "it was acknowledged and is not in the chain")
+            yield Violation(
+                "I4", f"{report.asset} v{report.seq}", "it was acknowledged and is not in the chain"
+            )
 
 
 def _check_garbage(

@@ -10,7 +10,7 @@ from hypothesis import Phase, settings
 
 VARIABLE = "ASSETLINE_TEST_PROFILE"
 _SCALES = {"fast": 0.25, "ci": 1.0, "soak": 20.0}
-_EXAMPLES = 100
+_EXAMPLES = 50
 
 
 def profile_name() -> str:

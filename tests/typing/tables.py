@@ -24,10 +24,6 @@ def from_arrow() -> Table[Flight]:
     return pa.table({})
 
 
-def from_text() -> Table[Flight]:
-    return "text"  # type: ignore[return-value]
-
-
 def kept(flights: Table[Flight]) -> pd.DataFrame:
     return flights[flights["a"] > 3]
 

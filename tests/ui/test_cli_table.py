@@ -1,9 +1,10 @@
 """Tables as text."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.profiles import scale
 from ui.cli import output
 from ui.cli.table import Styled, format_table, text_width
 
@@ -38,6 +39,7 @@ def test_what_cannot_be_folded_goes_beyond_the_width() -> None:
 words = st.text(st.characters(codec="utf-8", categories=["L", "Nd"]), max_size=30)
 
 
+@settings(max_examples=scale(50))
 @given(st.lists(st.tuples(words, words, words), min_size=1, max_size=5), st.integers(40, 80))
 def test_folding_keeps_every_character_and_the_width(rows: list[tuple[str, str, str]], width: int) -> None:
     lines = lines_of([list(row) for row in rows], width=width)

@@ -34,7 +34,7 @@ _config_option: Callable[[Any], Any] = click.option(
     help="Configuration of one asset for this run; the value is JSON or text. Repeatable.",
 )
 _force_option: Callable[[Any], Any] = click.option(
-    "--force", is_flag=True, help="Run what is selected even when it is fresh."
+    "--force", is_flag=True, help="Run what SELECT names even when it is fresh; not what a graph step adds."
 )
 
 
@@ -68,7 +68,7 @@ def plan(select: tuple[str, ...], partitions: str | None, force: bool, config: t
 @partitions_option
 @_force_option
 @_config_option
-@click.option("--executor", metavar="K", help="Where steps run: inline, threads or processes.")
+@click.option("--executor", metavar="K", help="Where steps run: inline, threads, processes or dask.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Steps that run at the same time.")
 @click.option("--keep-going", is_flag=True, help="After a failure run everything that does not depend on it.")
 @click.option("-y", "--yes", is_flag=True, help=f"Do not ask before more than {ASK_ABOVE_STEPS} steps.")

@@ -23,14 +23,16 @@ def list_assets(select: tuple[str, ...]) -> None:
     SELECT: names and globs (raw/*), group:raw, tag:tier=critical, kind:python, owner:x, state:stale, graph steps
     +x, x+, 2+x+1; several unite, `,` intersects, `!x` takes away.
     """
-    from ui.cli.opening import open_project
+    from ui.cli.opening import open_project, open_stored_keys
     from ui.cli.output import write_json
     from ui.read import build_asset
 
     options = current_options()
-    project = open_project(options).project
-    now = dt.datetime.now(dt.UTC)
-    rows = [build_asset(project.assets[key], project, now) for key in _select(project, select, options)]
+    project, settings = open_project(options)
+    now, stored = dt.datetime.now(dt.UTC), open_stored_keys(project, settings, options)
+    rows = [
+        build_asset(project.assets[key], project, now, stored) for key in _select(project, select, options)
+    ]
     if options.json:
         write_json(rows)
     else:
@@ -77,14 +79,15 @@ def _print_assets(rows: Sequence[dict[str, Any]]) -> None:
 @key_argument
 def show(key: str) -> None:
     """Show one asset in full: where it is defined, what it reads, its partitions, contract and checks."""
-    from ui.cli.opening import open_project
+    from ui.cli.opening import open_project, open_stored_keys
     from ui.cli.output import write_json
     from ui.read import build_asset_detail
 
     options = current_options()
     project, settings = open_project(options)
     asset = project.require(key)
-    row = build_asset_detail(asset, project, dt.datetime.now(dt.UTC), settings.config.get(key, {}))
+    stored = open_stored_keys(project, settings, options)
+    row = build_asset_detail(asset, project, dt.datetime.now(dt.UTC), settings.config.get(key, {}), stored)
     row["code"] = _build_code(asset)
     if options.json:
         write_json(row)
@@ -122,7 +125,8 @@ def _print_asset(row: dict[str, Any]) -> None:
             ("tags", ", ".join(f"{name}={value}" for name, value in row["tags"].items())),
             (
                 "partitions",
-                f"{partitions['count']:,} ({partitions['signature']}), {partitions['first']} .. {partitions['last']}"
+                f"{partitions['count']:,} ({partitions['signature']})"
+                + (f", {partitions['first']} .. {partitions['last']}" if partitions["count"] else "")
                 if partitions
                 else "",
             ),

@@ -4,8 +4,10 @@ Only click is imported here. A command's module is imported when the command is 
 mistyped name cost next to nothing. The exit codes are in `ui.cli.failures`.
 """
 
+import io
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any, NamedTuple, cast
 
@@ -40,6 +42,13 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Data": {
         "load": Entry("ui.cli.data:load", "Print the rows of an asset, or write them to a file."),
         "history": Entry("ui.cli.data:history", "List the versions of an asset."),
+        "partitions": Entry(
+            "ui.cli.partitions:partitions", "List, add and remove keys of dynamic partitions."
+        ),
+    },
+    "Operate": {
+        "doctor": Entry("ui.cli.doctor:doctor", "Try storage, state, executor and secrets, and report each."),
+        "state": Entry("ui.cli.doctor:state", "Rebuild the state database from the storage's log."),
     },
     "Shell": {
         "completion": Entry("ui.cli.completion:completion", "Print the completion script of a shell."),
@@ -94,23 +103,24 @@ class RootGroup(click.Group):
         """Run a command line and exit with its code; errors are printed here and nowhere else."""
         argv = list(sys.argv[1:] if args is None else args)
         options = extra.setdefault("obj", GlobalOptions())
-        try:
-            result = super().main(
-                argv,
-                prog_name or "assetline",
-                complete_var,
-                standalone_mode=False,
-                windows_expand_args=windows_expand_args,
-                **extra,
-            )
-            sys.stdout.flush()
-            code = result if isinstance(result, int) else 0
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the boundary of the command line
-            from ui.cli.failures import report_error
+        with _reserved_for_json(argv):
+            try:
+                result = super().main(
+                    argv,
+                    prog_name or "assetline",
+                    complete_var,
+                    standalone_mode=False,
+                    windows_expand_args=windows_expand_args,
+                    **extra,
+                )
+                sys.stdout.flush()
+                code = result if isinstance(result, int) else 0
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the boundary of the command line
+                from ui.cli.failures import report_error
 
-            # A command line that could not be read has not set the options; its intent is still plain.
-            options.json = options.json or "--json" in argv
-            code = report_error(error, options)
+                # A command line that could not be read has not set the options; its intent is still plain.
+                options.json = options.json or "--json" in argv
+                code = report_error(error, options)
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -123,6 +133,15 @@ class RootGroup(click.Group):
 
 class _ReaderGoneError(Exception):
     """The program that read our output closed it; click would exit with 1, which means a failed step here."""
+
+
+def _reserved_for_json(argv: Sequence[str]) -> AbstractContextManager[None]:
+    """Keeps what users' code prints out of a JSON document; does nothing for output that people read."""
+    if "--json" not in argv or not {"-h", "--help", "--version"}.isdisjoint(argv):
+        return nullcontext()
+    from ui.cli.output import reserve_stdout
+
+    return reserve_stdout()
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -155,6 +174,11 @@ cli = RootGroup(
 
 def run() -> None:
     """The entry point of the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a name that the terminal cannot show is no failure
     cli.main()
 
 

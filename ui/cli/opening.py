@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from assets_core.definition.partitions.base import StoredKeys
     from assets_core.project.config import ProjectSettings
     from assets_core.project.project import Project
     from assets_core.session import Session
@@ -41,6 +42,20 @@ def open_project(options: GlobalOptions) -> OpenedProject:
             do='assetline init DIR writes a new one; `project = "MODULE"` or --project MODULE names an existing one.',
         )
     return OpenedProject(load_project(reference, settings.search_paths), settings)
+
+
+def open_stored_keys(
+    project: Project, settings: ProjectSettings, options: GlobalOptions
+) -> StoredKeys | None:
+    """What gives the keys of dynamic partitions; None, and the storage stays closed, where no asset has any."""
+    if not any(asset.partition_space.dynamic_names() for asset in project.assets.values()):
+        return None
+    from assets_core.project.dynamic_keys import DynamicKeys
+    from assets_core.project.environment import Environment
+    from io_managers.versions.partition_keys import PartitionKeys
+
+    environment = Environment.from_settings(settings, options.env)
+    return DynamicKeys(project, PartitionKeys(environment.storage)).reader()
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def partitions_option(function: _Function) -> _Function:
         "partitions",
         metavar="P",
         help="Partitions: 2024-01-31, 2024-01-01..2024-01-31 (both ends in), latest, latest:7, all, missing, "
-        "stale, failed, or several joined by commas.",
+        "stale, failed, or several joined by commas; of several dimensions 'day=2024-01|region=EWR'.",
     )(function)
 
 

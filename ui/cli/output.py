@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -68,14 +68,15 @@ def reserve_stdout() -> Iterator[None]:
             yield
         return
     sys.stdout.flush()
-    with os.fdopen(os.dup(stdout), "w", encoding="utf-8", closefd=False) as documents:
-        try:
-            os.dup2(stderr, stdout)
-            with _documents_to(documents):
-                yield
-        finally:
-            os.dup2(documents.fileno(), stdout)
-            os.close(documents.fileno())
+    documents = os.fdopen(os.dup(stdout), "w", encoding="utf-8")
+    os.dup2(stderr, stdout)
+    try:
+        with _documents_to(documents):
+            yield
+    finally:
+        os.dup2(documents.fileno(), stdout)
+        with suppress(OSError):  # what is left in it after the reader has gone
+            documents.close()
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def _print_failure(group: Sequence[StepFailure]) -> None:
     failing = _failing_checks(failure)
     for outcome in failing:
         print_line(f"  check {outcome.check} ({outcome.severity}): {outcome.status}")
-        print_line(f"    observed: {outcome.observed or '-'}")
+        print_line("    observed: " + (outcome.observed or "-").replace("\n", "\n      "))
         print_line(f"    expected: {outcome.expected or '-'}")
         _print_sample(outcome.sample)
     if failure.error is not None and (failure.state != "blocked" or not failing):

@@ -62,10 +62,7 @@ def format_partitions(partitions: PartitionSet) -> str:
     spans = partitions.spans()
     if len(partitions.definition) == 1 and key(0) is None:
         return ""
-    shown = [
-        str(key(first)) if last - first == 1 else f"{key(first)}..{key(last - 1)}"
-        for first, last in spans[:_SHOWN_RANGES]
-    ]
+    shown = [partitions.definition.describe_run(first, last - 1) for first, last in spans[:_SHOWN_RANGES]]
     if len(spans) > _SHOWN_RANGES:
         rest = sum(last - first for first, last in spans[_SHOWN_RANGES:])
         shown.append(f"and {rest:,} more")

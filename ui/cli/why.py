@@ -34,6 +34,8 @@ def why(key: str, partitions: str | None) -> None:
 
 
 def _print_explanation(found: Explanation) -> None:
+    import shlex
+
     from ui.cli.output import print_line, print_next
 
     print_line(found.sentence)
@@ -49,5 +51,5 @@ def _print_explanation(found: Explanation) -> None:
             before, after = change["recorded"] or "none", change["current"] or "none"
             print_line(f"  {item['asset']} {change['partition'] or ''}: {before} -> {after}{columns}")
     if found.state in ("stale", "missing", "failed"):
-        option = f" -p {found.partition}" if found.partition is not None else ""
+        option = f" -p {shlex.quote(found.partition)}" if found.partition is not None else ""
         print_next(f"assetline materialize {found.asset}{option}")

@@ -1,312 +1,226 @@
-"""Which upstream partitions a downstream partition needs.
+"""Which upstream partitions a downstream partition needs: the mappings that `In(partitions=...)` takes.
 
-Every mapping gives each downstream partition one span of neighbouring upstream partitions, so that whole sets are
-translated by arithmetic on two arrays. Mappings are values; their `repr` is how they are written, and enters code
-versions.
+`rules` says what a mapping is, and `relation` what comes of it when it is applied; `span_mappings` are those that
+name neighbours. Here are those by dimension and by keys, and the functions by which all of them are written.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
 
-from pyroaring import BitMap
-
-from assets_core.definition.partitions.base import UNPARTITIONED, PartitionsDefinition, PartitionSet
-from assets_core.definition.partitions.static import StaticPartitions
+from assets_core.definition.partitions.base import UNPARTITIONED, PartitionsDefinition
+from assets_core.definition.partitions.multi import MultiPartitions
+from assets_core.definition.partitions.relation import Relation, Side, Spans, product
+from assets_core.definition.partitions.rules import KeyMapping, PartitionMapping, name_of
+from assets_core.definition.partitions.span_mappings import (
+    AllMapping,
+    IdentityMapping,
+    LastMapping,
+    OverlapMapping,
+    ShiftMapping,
+    TrailingMapping,
+)
 from assets_core.definition.partitions.windows import TimePartitions
 from assets_core.errors import DefinitionError
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+__all__ = [
+    "AllMapping",
+    "DimensionMapping",
+    "DimensionsMapping",
+    "IdentityMapping",
+    "KeyMapping",
+    "LastMapping",
+    "MappedMapping",
+    "OverlapMapping",
+    "PartitionMapping",
+    "Relation",
+    "ShiftMapping",
+    "Spans",
+    "TrailingMapping",
+    "all_partitions",
+    "default_mapping",
+    "dimension",
+    "dimensions",
+    "identity",
+    "last",
+    "mapped",
+    "overlap",
+    "shift",
+    "trailing",
+]
 
-    Ordinals = npt.NDArray[np.int64]
-
-#: Far beyond any use, and small enough for an array.
-_MAX_STEPS = 1_000_000
+_Axes = Mapping[str, PartitionsDefinition]
 
 
-@dataclass(frozen=True, eq=False)
-class Spans:
-    """For each downstream partition the half-open span of upstream ordinals that it needs.
+class _MappingByDimension(PartitionMapping):
+    """Relates dimensions of the same name by a mapping each; of other upstream dimensions everything is needed."""
 
-    Attributes:
-        down: The downstream definition, n partitions.
-        up: The upstream definition, m partitions.
-        first: n ordinals of `up`, 0 to m.
-        last: n ordinals of `up`, `first` to m; equal to `first` where nothing is needed.
-    """
+    @abstractmethod
+    def _rules(self) -> Mapping[str, PartitionMapping]:
+        """The mappings that were given, by dimension."""
 
-    down: PartitionsDefinition
-    up: PartitionsDefinition
-    first: Ordinals
-    last: Ordinals
+    @abstractmethod
+    def _axes(self, definition: PartitionsDefinition) -> _Axes:
+        """The dimensions of one side, by name."""
 
-    def upstream(self, partitions: PartitionSet) -> PartitionSet:
-        """All upstream partitions that one of these downstream partitions needs.
+    def _rule(self, name: str, down: _Axes, up: _Axes) -> PartitionMapping:
+        return self._rules().get(name) or default_mapping(down[name], up[name])
 
-        Cost: of the order of the runs, for spans that follow one another; of the members, for others.
-        """
-        _require(partitions, self.down)
-        core = self._orderly
-        if core is None:
-            members = partitions.to_array()
-            firsts, lasts = self.first[members], self.last[members]
-        else:
-            firsts, lasts = _clip_runs(partitions, *core)
-            firsts, lasts = self.first[firsts], self.last[lasts - 1]
-        return PartitionSet(self.up, _union(firsts, lasts))
+    def reads_many(self, down: PartitionsDefinition, up: PartitionsDefinition) -> bool:
+        """Unless every upstream dimension is a downstream one, too, of which one key is read."""
+        below, above = self._axes(down), self._axes(up)
+        return any(
+            name not in below or self._rule(name, below, above).reads_many(below[name], above[name])
+            for name in above
+        )
 
-    def downstream(self, partitions: PartitionSet) -> PartitionSet:
-        """All downstream partitions that need one of these upstream partitions.
+    def problem(self, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
+        """Needs a dimension that both sides have, and mappings that can be applied to it."""
+        below, above = self._axes(down), self._axes(up)
+        for name in self._rules():
+            for side, axes in ((down, below), (up, above)):
+                if name not in axes:
+                    return f"{name_of(side)} have no dimension {name!r}; write one of {', '.join(axes)}."
+        shared = [name for name in above if name in below]
+        if not shared:
+            return (
+                f"{name_of(down)} and {name_of(up)} have no dimension in common; "
+                "write In(partitions=all_partitions()) or In(partitions=mapped({...}))."
+            )
+        for name in shared:
+            sentence = self._rule(name, below, above).problem(below[name], above[name])
+            if sentence is not None:
+                return f"of dimension {name!r}: {sentence}"
+        return None
 
-        Cost: as of `upstream`, with a bisection a run.
-        """
+    def _relate(self, down: PartitionsDefinition, up: PartitionsDefinition) -> Relation:
         import numpy as np
 
-        _require(partitions, self.up)
-        core = self._orderly
-        firsts, lasts = partitions.run_bounds()
-        if core is not None:
-            low, high = core
-            return PartitionSet(
-                self.down,
-                _union(
-                    np.searchsorted(self.last[low:high], firsts, side="right") + low,
-                    np.searchsorted(self.first[low:high], lasts, side="left") + low,
-                ),
+        below, above = self._axes(down), self._axes(up)
+        sides = []
+        for name, definition in above.items():
+            if name not in below:
+                everything = AllMapping().spans(UNPARTITIONED, definition)
+                sides.append(Side(everything, np.zeros(len(down), np.int64)))
+                continue
+            rows = (
+                down.coordinates(name)
+                if isinstance(down, MultiPartitions)
+                else np.arange(len(down), dtype=np.int64)
             )
-        member = np.zeros(len(self.up) + 1, np.int64)
-        member[partitions.to_array() + 1] = 1
-        counts = np.cumsum(member)
-        needed = np.flatnonzero(counts[self.last] > counts[self.first])
-        return PartitionSet(self.down, BitMap(needed.astype(np.uint32)))
+            rule = self._rule(name, below, above)
+            sides.append(Side(rule.spans(below[name], definition), rows))
+        return product(down, up, sides)
+
+
+@dataclass(frozen=True, repr=False)
+class DimensionMapping(_MappingByDimension):
+    """Between partitions by several dimensions and those of one dimension, or through one dimension of both.
+
+    - Downstream has the dimensions: each partition needs what its key of the dimension needs.
+    - Upstream has them: each partition needs all upstream partitions whose key of the dimension it needs.
+    - Both have: as `DimensionsMapping`, with this mapping for this dimension.
+
+    Attributes:
+        name: The dimension.
+        mapping: Between the dimension and the other side; None for the default.
+    """
+
+    name: str
+    mapping: PartitionMapping | None = None
+
+    def __post_init__(self) -> None:
+        _require_mapping(self.mapping, f"dimension({self.name!r}, ...)")
+
+    def __repr__(self) -> str:
+        return f"dimension({self.name!r}{'' if self.mapping is None else f', {self.mapping!r}'})"
+
+    def problem(self, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
+        """Needs the dimension on a side that has several."""
+        if not isinstance(down, MultiPartitions) and not isinstance(up, MultiPartitions):
+            return f"neither {name_of(down)} nor {name_of(up)} have dimensions; leave it out, or write all_partitions()."
+        for side in (down, up):
+            if self.name not in self._axes(side):
+                names = ", ".join(self._axes(side))
+                return f"{name_of(side)} have no dimension {self.name!r}; write one of {names}."
+        return super().problem(down, up)
+
+    def _rules(self) -> Mapping[str, PartitionMapping]:
+        return {} if self.mapping is None else {self.name: self.mapping}
+
+    def _axes(self, definition: PartitionsDefinition) -> _Axes:
+        return definition.dimensions if isinstance(definition, MultiPartitions) else {self.name: definition}
+
+
+@dataclass(frozen=True, repr=False)
+class DimensionsMapping(_MappingByDimension):
+    """Between partitions by several dimensions: those of the same name by a mapping each, others not at all.
+
+    Attributes:
+        rules: Names of dimensions with their mappings, sorted; the default mapping for a dimension without.
+    """
+
+    rules: tuple[tuple[str, PartitionMapping], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, rule in self.rules:
+            _require_mapping(rule, f"dimensions({name}=...)")
+
+    def __repr__(self) -> str:
+        return f"dimensions({', '.join(f'{name}={rule!r}' for name, rule in self.rules)})"
+
+    def problem(self, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
+        """Needs several dimensions on both sides."""
+        for side in (down, up):
+            if not isinstance(side, MultiPartitions):
+                return f"{name_of(side)} have no dimensions; write In(partitions=dimension(NAME))."
+        return super().problem(down, up)
+
+    def _rules(self) -> Mapping[str, PartitionMapping]:
+        return dict(self.rules)
+
+    def _axes(self, definition: PartitionsDefinition) -> _Axes:
+        return definition.dimensions if isinstance(definition, MultiPartitions) else {}
+
+
+@dataclass(frozen=True, repr=False)
+class MappedMapping(KeyMapping):
+    """By a table of keys; a downstream partition that is not in it needs nothing.
+
+    Attributes:
+        table: Downstream keys, sorted, each with the upstream keys that it needs.
+    """
+
+    table: tuple[tuple[str, str | tuple[str, ...]], ...]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{key!r}: {_plain(names)!r}" for key, names in self.table)
+        return f"mapped({{{shown}}})"
 
     @cached_property
-    def _orderly(self) -> tuple[int, int] | None:
-        """The range of all partitions with a span, if spans there follow one another without a hole; else None."""
-        import numpy as np
+    def _names_of(self) -> dict[str | None, tuple[str, ...]]:
+        return {key: (names,) if isinstance(names, str) else names for key, names in self.table}
 
-        used = np.flatnonzero(self.first < self.last)
-        if not len(used):
-            return 0, 0
-        low, high = int(used[0]), int(used[-1]) + 1
-        first, last = self.first[low:high], self.last[low:high]
-        orderly = (
-            high - low == len(used)
-            and bool(np.all(first[1:] >= first[:-1]))
-            and bool(np.all(last[1:] >= last[:-1]))
-            and bool(np.all(first[1:] <= last[:-1]))
-        )
-        return (low, high) if orderly else None
+    def members(self, key: str | None, up: PartitionsDefinition) -> tuple[str, ...]:
+        """What the table says."""
+        return self._names_of.get(key, ())
 
-
-class PartitionMapping(ABC):
-    """A rule that says which upstream partitions a downstream partition needs.
-
-    Attributes:
-        reads_many: Whether it may name several for one; then `dict[str, T]` means by partition.
-    """
-
-    reads_many: ClassVar[bool] = True
-
-    @abstractmethod
-    def problem(self, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
-        """A sentence that says why the mapping cannot be applied and what to write instead; None if it can."""
-
-    def spans(self, down: PartitionsDefinition, up: PartitionsDefinition) -> Spans:
-        """Apply the mapping to two definitions; open ones count as they stand at this moment.
-
-        Raises:
-            DefinitionError: `mapping-impossible`, saying what `problem` says.
-        """
-        problem = self.problem(down, up)
-        if problem is not None:
-            raise DefinitionError(
-                "mapping-impossible",
-                f"{self!r} cannot map {_name(down)} to {_name(up)}.",
-                why=problem,
-                do="name another mapping with In(partitions=...).",
-            )
-        import numpy as np
-
-        first, last = self._spans(down, up)
-        first = np.clip(first, 0, len(up))
-        last = np.maximum(np.clip(last, 0, len(up)), first)
-        for array in (first, last):
-            array.setflags(write=False)
-        return Spans(down, up, first, last)
-
-    @abstractmethod
-    def _spans(self, down: PartitionsDefinition, up: PartitionsDefinition) -> tuple[Ordinals, Ordinals]:
-        """Firsts and lasts, not yet clipped to the bounds of `up`."""
-
-
-@dataclass(frozen=True, repr=False)
-class IdentityMapping(PartitionMapping):
-    """The partition of the same key; none where upstream has no such key."""
-
-    reads_many = False
-
-    def __repr__(self) -> str:
-        return "identity()"
+    def reads_many(self, down: PartitionsDefinition, up: PartitionsDefinition) -> bool:
+        """Unless every entry is a single key."""
+        return any(not isinstance(names, str) for _, names in self.table)
 
     def problem(self, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
-        """Needs partitions of one sort on both sides."""
-        if down == up or down.signature() == up.signature():
-            return None
-        if isinstance(down, StaticPartitions) and isinstance(up, StaticPartitions):
-            lacking = [key for key in down.keys() if key not in set(up.keys())][:3]
-            if not lacking:
-                return None
-            return (
-                f"the downstream partitions {', '.join(map(repr, lacking))} do not exist upstream; write "
-                "In(partitions=all_partitions()) or In(partitions=last()), or give both assets the same keys."
-            )
-        return f"{_name(down)} and {_name(up)} have no keys in common; write {_advice(down, up)}."
-
-    def _spans(self, down: PartitionsDefinition, up: PartitionsDefinition) -> tuple[Ordinals, Ordinals]:
-        import numpy as np
-
-        if down == up:
-            first = np.arange(len(down), dtype=np.int64)
-            return first, first + 1
-        own, other = down.positions(), up.positions()
-        order = np.argsort(other, kind="stable")
-        found = np.searchsorted(other, own, sorter=order)
-        padded = np.append(order, len(other))
-        first = padded[found]
-        known = np.append(other, 0)[first] == own
-        return first, first + (known & (first < len(other)))
-
-
-@dataclass(frozen=True, repr=False)
-class OverlapMapping(PartitionMapping):
-    """The windows that share an instant with the downstream window."""
-
-    def __repr__(self) -> str:
-        return "overlap()"
-
-    def problem(self, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
-        """Needs partitions by time on both sides."""
-        if isinstance(down, TimePartitions) and isinstance(up, TimePartitions):
-            return None
-        return f"only windows of time overlap, not {_name(down)} and {_name(up)}; write {_advice(down, up)}."
-
-    def _spans(self, down: PartitionsDefinition, up: PartitionsDefinition) -> tuple[Ordinals, Ordinals]:
-        assert isinstance(down, TimePartitions)
-        assert isinstance(up, TimePartitions)
-        edges = down.boundaries()
-        return _overlap(edges[:-1], edges[1:], up)
-
-
-@dataclass(frozen=True, repr=False)
-class TrailingMapping(PartitionMapping):
-    """The last n windows up to the downstream one, which is the last of them.
-
-    The windows are counted on the downstream side; of an upstream of another grain all windows that overlap them
-    are needed. Windows before the first downstream one count too, where upstream has them.
-    """
-
-    n: int
-
-    def __post_init__(self) -> None:
-        _require_whole(self.n, repr(self))
-        if self.n < 1:
-            raise DefinitionError(
-                "mapping-invalid",
-                f"{self!r} asks for no partition.",
-                why="n counts the partition itself and those before it.",
-                do="write trailing(1) or more; shift(-1) is the one before.",
-            )
-
-    def __repr__(self) -> str:
-        return f"trailing({self.n!r})"
-
-    def problem(self, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
-        """Needs partitions by time on both sides, or equal ones."""
-        return _not_in_step(repr(self), down, up)
-
-    def _spans(self, down: PartitionsDefinition, up: PartitionsDefinition) -> tuple[Ordinals, Ordinals]:
-        import numpy as np
-
-        if isinstance(down, TimePartitions) and isinstance(up, TimePartitions):
-            edges = down.boundaries_beyond(self.n - 1, 0, _reach(up))
-            count = len(edges) - self.n
-            return _overlap(edges[:count], edges[self.n :], up)
-        last = np.arange(1, len(down) + 1, dtype=np.int64)
-        return last - self.n, last
-
-
-@dataclass(frozen=True, repr=False)
-class ShiftMapping(PartitionMapping):
-    """The window that many later, earlier when negative.
-
-    The step is counted in downstream windows; of an upstream of another grain all windows that overlap the shifted
-    one are needed.
-    """
-
-    n: int
-
-    def __post_init__(self) -> None:
-        _require_whole(self.n, repr(self))
-
-    def __repr__(self) -> str:
-        return f"shift({self.n!r})"
-
-    def problem(self, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
-        """Needs partitions by time on both sides, or equal ones."""
-        return _not_in_step(repr(self), down, up)
-
-    def _spans(self, down: PartitionsDefinition, up: PartitionsDefinition) -> tuple[Ordinals, Ordinals]:
-        import numpy as np
-
-        if isinstance(down, TimePartitions) and isinstance(up, TimePartitions):
-            edges = down.boundaries_beyond(max(-self.n, 0), max(self.n, 0), _reach(up))
-            count = len(down.boundaries()) - 1
-            edges = edges[max(self.n, 0) :]
-            return _overlap(edges[:count], edges[1 : count + 1], up)
-        first = np.arange(len(down), dtype=np.int64) + self.n
-        return first, first + 1
-
-
-@dataclass(frozen=True, repr=False)
-class AllMapping(PartitionMapping):
-    """Every upstream partition."""
-
-    def __repr__(self) -> str:
-        return "all_partitions()"
-
-    def problem(self, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
-        """None: it can always be applied."""
+        """Needs keys that there are, or can come to be where partitions are open or dynamic."""
+        names = dict.fromkeys(name for needed in self._names_of.values() for name in needed)
+        for side, keys, where in ((down, self._names_of, "downstream"), (up, names, "upstream")):
+            lacking = [key for key in keys if not side.may_hold(key)]
+            if lacking:
+                shown = ", ".join(map(repr, lacking[:3])) + (", ..." if len(lacking) > 3 else "")
+                return f"it names {shown}, and {where} has no such partition: {side.bounds()}."
         return None
-
-    def _spans(self, down: PartitionsDefinition, up: PartitionsDefinition) -> tuple[Ordinals, Ordinals]:
-        import numpy as np
-
-        return np.zeros(len(down), np.int64), np.full(len(down), len(up), np.int64)
-
-
-@dataclass(frozen=True, repr=False)
-class LastMapping(PartitionMapping):
-    """The last upstream partition."""
-
-    reads_many = False
-
-    def __repr__(self) -> str:
-        return "last()"
-
-    def problem(self, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
-        """None: it can always be applied."""
-        return None
-
-    def _spans(self, down: PartitionsDefinition, up: PartitionsDefinition) -> tuple[Ordinals, Ordinals]:
-        import numpy as np
-
-        return np.full(len(down), len(up) - 1, np.int64), np.full(len(down), len(up), np.int64)
 
 
 def identity() -> PartitionMapping:
@@ -347,10 +261,60 @@ def last() -> PartitionMapping:
     return LastMapping()
 
 
+def dimension(name: str, mapping: PartitionMapping | None = None) -> PartitionMapping:
+    """Through one dimension of partitions by several, as `DimensionMapping` says.
+
+    Args:
+        name: The dimension.
+        mapping: Between the dimension and the other side, for instance `trailing(7)`; None for the default.
+
+    Raises:
+        DefinitionError: `mapping-invalid`: the second argument is no mapping.
+    """
+    return DimensionMapping(name, mapping)
+
+
+def dimensions(**rules: PartitionMapping) -> PartitionMapping:
+    """Between dimensions of the same name, by these mappings or the default ones; all of other upstream dimensions.
+
+    Without arguments it is the default between two assets that both have several dimensions.
+
+    Raises:
+        DefinitionError: `mapping-invalid`: a value is no mapping.
+    """
+    return DimensionsMapping(tuple(sorted(rules.items())))
+
+
+def mapped(table: Mapping[str, str | Iterable[str]]) -> PartitionMapping:
+    """By a table of keys: `mapped({"NY": ["EWR", "JFK"], "MA": "BOS"})`.
+
+    Args:
+        table: For each downstream key one upstream key, or several; a downstream partition that is not in it reads
+            nothing.
+
+    Raises:
+        DefinitionError: `mapping-invalid`: a key is no text.
+    """
+    entries: list[tuple[str, str | tuple[str, ...]]] = []
+    for key, names in table.items():
+        needed = names if isinstance(names, str) else tuple(names)
+        for text in (key, *((needed,) if isinstance(needed, str) else needed)):
+            if not isinstance(text, str):
+                raise DefinitionError(
+                    "mapping-invalid",
+                    f"mapped() names the partition {text!r:.80}.",
+                    why=f"that is of type {type(text).__name__}, and keys are texts.",
+                    do='write for instance mapped({"NY": ["EWR", "JFK"]}).',
+                )
+        entries.append((key, needed))
+    return MappedMapping(tuple(sorted(entries, key=lambda entry: entry[0])))
+
+
 def default_mapping(down: PartitionsDefinition, up: PartitionsDefinition) -> PartitionMapping:
     """The mapping of an input that names none.
 
     The same definition: the same key. Both by time: the windows that overlap. One without partitions: everything.
+    Both by several dimensions: dimensions of the same name by their default mapping, and all of other upstream ones.
     Otherwise the same key, of which `problem` then says what to write.
     """
     if down == up:
@@ -359,96 +323,20 @@ def default_mapping(down: PartitionsDefinition, up: PartitionsDefinition) -> Par
         return OverlapMapping()
     if UNPARTITIONED in (down, up):
         return AllMapping()
+    if isinstance(down, MultiPartitions) and isinstance(up, MultiPartitions):
+        return DimensionsMapping()
     return IdentityMapping()
 
 
-def _name(definition: PartitionsDefinition) -> str:
-    if isinstance(definition, TimePartitions):
-        return f"{definition.signature()} partitions"
-    if definition == UNPARTITIONED:
-        return "no partitions"
-    return f"{len(definition):,} {definition.kind} partitions"
+def _plain(names: str | tuple[str, ...]) -> str | list[str]:
+    return names if isinstance(names, str) else list(names)
 
 
-def _advice(down: PartitionsDefinition, up: PartitionsDefinition) -> str:
-    if isinstance(down, TimePartitions) and isinstance(up, TimePartitions):
-        return "In(partitions=overlap())"
-    return "In(partitions=all_partitions()) or In(partitions=last())"
-
-
-def _not_in_step(name: str, down: PartitionsDefinition, up: PartitionsDefinition) -> str | None:
-    if down == up or (isinstance(down, TimePartitions) and isinstance(up, TimePartitions)):
-        return None
-    return (
-        f"{name} counts windows of time, or steps through one list of keys, not from {_name(down)} to {_name(up)}; "
-        f"write {_advice(down, up)}."
-    )
-
-
-def _require_whole(n: object, name: str) -> None:
-    if not isinstance(n, int) or isinstance(n, bool):
+def _require_mapping(rule: object, name: str) -> None:
+    if rule is not None and not isinstance(rule, PartitionMapping):
         raise DefinitionError(
             "mapping-invalid",
-            f"{name} does not count partitions.",
-            why=f"{n!r} is not a whole number.",
-            do="write a whole number, for instance 7.",
+            f"{name} is given {rule!r:.80}.",
+            why=f"that is of type {type(rule).__name__}, no mapping.",
+            do="write for instance trailing(7) or all_partitions(), or leave it out.",
         )
-    if abs(n) > _MAX_STEPS:
-        raise DefinitionError(
-            "mapping-invalid",
-            f"{name} reaches too far.",
-            why=f"at most {_MAX_STEPS:,} partitions can be counted.",
-            do="write a smaller number, or all_partitions().",
-        )
-
-
-def _require(partitions: PartitionSet, definition: PartitionsDefinition) -> None:
-    if partitions.definition != definition:
-        raise ValueError(f"{partitions!r} is not a set of partitions of {definition!r}")
-
-
-def _reach(up: TimePartitions) -> tuple[int, int]:
-    edges = up.boundaries()
-    return int(edges[0]), int(edges[-1])
-
-
-def _overlap(starts: Ordinals, ends: Ordinals, up: TimePartitions) -> tuple[Ordinals, Ordinals]:
-    """Spans of upstream windows that share an instant with [start, end)."""
-    import numpy as np
-
-    edges = up.boundaries()
-    firsts = np.searchsorted(edges, starts, side="right") - 1
-    lasts = np.searchsorted(edges, ends, side="left")
-    return firsts, np.where(starts < ends, lasts, firsts)
-
-
-def _clip_runs(partitions: PartitionSet, low: int, high: int) -> tuple[Ordinals, Ordinals]:
-    """The runs of a set as far as they lie in [low, high), each with a member."""
-    import numpy as np
-
-    firsts, lasts = partitions.run_bounds()
-    firsts, lasts = np.maximum(firsts, low), np.minimum(lasts, high)
-    kept = firsts < lasts
-    return firsts[kept], lasts[kept]
-
-
-def _union(firsts: Ordinals, lasts: Ordinals) -> BitMap:
-    """The members of half-open ranges, which may be empty or backwards, overlap and stand in any order."""
-    import numpy as np
-
-    kept = firsts < lasts
-    firsts, lasts = firsts[kept], lasts[kept]
-    if not len(firsts):
-        return BitMap()
-    order = np.argsort(firsts, kind="stable")
-    firsts, reached = firsts[order], np.maximum.accumulate(lasts[order])
-    begins = np.flatnonzero(np.append(True, firsts[1:] > reached[:-1]))
-    firsts, lasts = firsts[begins], reached[np.append(begins[1:], len(reached)) - 1]
-    if len(firsts) * 8 > int(np.sum(lasts - firsts)):  # short ranges: cheaper member by member
-        lengths = lasts - firsts
-        offsets = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return BitMap((np.repeat(firsts, lengths) + offsets).astype(np.uint32))
-    bits = BitMap()
-    for begin, end in zip(firsts.tolist(), lasts.tolist(), strict=True):
-        bits.add_range(begin, end)
-    return bits

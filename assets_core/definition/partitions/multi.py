@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
     from assets_core.definition.partitions.windows import Window
 
+#: Half-open ordinals of one dimension, and of each dimension.
+_Span = tuple[int, int]
+_Box = tuple[_Span, ...]
+
 _MAX_PARTITIONS = 2**32 - 1
 _SEPARATOR = re.compile(r"[|=\\]")
 #: `name=key`, where the key ends at a `|` without a backslash before it.
@@ -107,7 +111,7 @@ class MultiPartitions(PartitionsDefinition):
         if not 0 <= ordinal < n:
             raise IndexError(f"ordinal {ordinal} is outside 0..{n - 1} of {self!r}")
         found: dict[str, str] = {}
-        for name, definition in reversed(self._dimensions.items()):
+        for name, definition in reversed(list(self._dimensions.items())):
             ordinal, within = divmod(ordinal, len(definition))
             found[name] = str(definition.key(within))
         return dict(reversed(found.items()))
@@ -157,7 +161,9 @@ class MultiPartitions(PartitionsDefinition):
             try:
                 ordinal = ordinal * len(definition) + definition.ordinal(part)
             except NotFoundError as error:
-                raise self._not_found(key, (), f"of dimension {name!r}, {error.what} {error.why.rstrip('.')}") from None
+                raise self._not_found(
+                    key, (), f"of dimension {name!r}, {error.what} {error.why.rstrip('.')}"
+                ) from None
         return ordinal
 
     def positions(self) -> npt.NDArray[np.int64]:
@@ -173,7 +179,8 @@ class MultiPartitions(PartitionsDefinition):
             for name, definition in self._dimensions.items():
                 at = definition.positions().astype(np.uint64) + np.uint64(key_position(name) & _MASK)
                 mixed = _mix_array(np.add.outer(mixed * np.uint64(_FIRST), _mix_array(at)).ravel())
-            if len(np.unique(mixed)) != len(mixed):
+            ordered = np.sort(mixed)
+            if bool(np.any(ordered[1:] == ordered[:-1])):
                 raise self._collision(mixed)
             self._positions = mixed.view(np.int64)
             self._positions.setflags(write=False)
@@ -215,7 +222,9 @@ class MultiPartitions(PartitionsDefinition):
 
     def dynamic_names(self) -> tuple[str, ...]:
         """Those of the dimensions."""
-        return tuple(dict.fromkeys(name for item in self._dimensions.values() for name in item.dynamic_names()))
+        return tuple(
+            dict.fromkeys(name for item in self._dimensions.values() for name in item.dynamic_names())
+        )
 
     def window_of(self, key: str | None) -> Window | None:
         """The window of the one dimension of time, None when there is none or several."""
@@ -242,16 +251,17 @@ class MultiPartitions(PartitionsDefinition):
         )
 
     def format_runs(self, runs: Sequence[tuple[int, int]]) -> str:
-        """Runs of ordinals as `parse_partitions` takes them: as few boxes as a run is cut into; `all` for everything."""
+        """Runs of ordinals as `parse_partitions` takes them: the boxes that they are made of; `all` for everything."""
         if list(runs) == [(0, len(self))] and len(self) > 1:
             return "all"
-        return ",".join(self._format_box(box) for run in runs for box in _boxes(*run, self.shape))
+        boxes = [box for run in runs for box in _boxes(*run, self.shape)]
+        return ",".join(map(self._format_box, _merge(boxes)))
 
     def describe_run(self, first: int, last: int) -> str:
         """The ordinals `first` to `last`, both in, for people."""
         return self.format_runs([(first, last + 1)])
 
-    def _format_box(self, box: Sequence[tuple[int, int]]) -> str:
+    def _format_box(self, box: _Box) -> str:
         parts = [
             f"{name}={escape_separators(definition.format_runs([span]))}"
             for (name, definition), span in zip(self._dimensions.items(), box, strict=True)
@@ -291,7 +301,8 @@ class MultiPartitions(PartitionsDefinition):
             )
         if isinstance(definition, MultiPartitions) or definition == UNPARTITIONED:
             raise _invalid(
-                f"dimension {name!r} is {definition!r:.80}.", "a dimension has one key a partition, no more and no less."
+                f"dimension {name!r} is {definition!r:.80}.",
+                "a dimension has one key a partition, no more and no less.",
             )
 
     def _collision(self, mixed: npt.NDArray[np.uint64]) -> DefinitionError:
@@ -315,7 +326,9 @@ def join_key(parts: Mapping[str, str]) -> str:
 
 def escape_separators(text: str) -> str:
     """A selection within one dimension with a backslash before each `|` and `=` that has none yet."""
-    return re.sub(r"\\.|[|=]", lambda found: found[0] if len(found[0]) > 1 else f"\\{found[0]}", text, flags=re.DOTALL)
+    return re.sub(
+        r"\\.|[|=]", lambda found: found[0] if len(found[0]) > 1 else f"\\{found[0]}", text, flags=re.DOTALL
+    )
 
 
 def _escape(key: str) -> str:
@@ -336,7 +349,7 @@ def _split_key(text: str) -> dict[str, str] | None:
             return found
 
 
-def _boxes(first: int, last: int, shape: Sequence[int]) -> Iterator[tuple[tuple[int, int], ...]]:
+def _boxes(first: int, last: int, shape: Sequence[int]) -> Iterator[_Box]:
     """Cut [first, last) into boxes, half-open in each dimension, in order."""
     if first >= last:
         return
@@ -356,6 +369,23 @@ def _boxes(first: int, last: int, shape: Sequence[int]) -> Iterator[tuple[tuple[
         yield (low, high), *rest
     for box in _boxes(0, last - high * inner, shape[1:]):
         yield (high, high + 1), *box
+
+
+def _merge(boxes: Sequence[_Box]) -> Iterator[_Box]:
+    """The same boxes, those of neighbouring rows that differ in nothing but the row as one."""
+    rows: list[tuple[_Span, list[_Box]]] = []
+    for head, *rest in boxes:
+        if rows and rows[-1][0] == head:
+            rows[-1][1].append(tuple(rest))
+        else:
+            rows.append((head, [tuple(rest)]))
+    start = 0
+    for at in range(1, len(rows) + 1):
+        if at < len(rows) and rows[at][0][0] == rows[at - 1][0][1] and rows[at][1] == rows[start][1]:
+            continue
+        span = rows[start][0][0], rows[at - 1][0][1]
+        yield from ((span, *rest) for rest in rows[start][1])
+        start = at
 
 
 def _mix(value: int) -> int:

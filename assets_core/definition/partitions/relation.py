@@ -155,7 +155,8 @@ class Spans(Relation):
     def sum_over(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """From prefix sums, two look-ups for each."""
         sums = _prefix_sums(values)
-        return sums[self.last] - sums[self.first]
+        found: npt.NDArray[Any] = sums[self.last] - sums[self.first]
+        return found
 
     def links(self, downs: Ordinals, ups: Ordinals) -> Links:
         """By bisection; only the pairs themselves are written out."""
@@ -274,7 +275,8 @@ class Scattered(Relation):
     def sum_over(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """From prefix sums over all members."""
         sums = _prefix_sums(values[self.ordinals])
-        return sums[self.starts[1:]] - sums[self.starts[:-1]]
+        found: npt.NDArray[Any] = sums[self.starts[1:]] - sums[self.starts[:-1]]
+        return found
 
     def links(self, downs: Ordinals, ups: Ordinals) -> Links:
         """All pairs of the downstream ones, less those that were not chosen upstream."""
@@ -294,8 +296,9 @@ class Scattered(Relation):
         import numpy as np
 
         _require(partitions, self.down)
-        needed = np.unique(self.pairs(partitions.to_array())[1])
-        return PartitionSet(self.up, BitMap(needed.astype(np.uint32)))
+        needed = np.zeros(len(self.up), np.bool_)
+        needed[self.pairs(partitions.to_array())[1]] = True
+        return PartitionSet(self.up, BitMap(np.flatnonzero(needed).astype(np.uint32)))
 
 
 class Side(NamedTuple):
@@ -388,7 +391,8 @@ def _runs(firsts: Ordinals, counts: Ordinals) -> Ordinals:
     import numpy as np
 
     offsets = firsts - np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)[:-1]])[: len(counts)]
-    return np.arange(int(counts.sum()), dtype=np.int64) + np.repeat(offsets, counts)
+    runs: Ordinals = np.arange(int(counts.sum()), dtype=np.int64) + np.repeat(offsets, counts)
+    return runs
 
 
 def _require(partitions: PartitionSet, definition: PartitionsDefinition) -> None:

@@ -240,10 +240,6 @@ class TimePartitions(PartitionsDefinition):
         """UTC epoch seconds where each window begins."""
         return self.boundaries()[:-1]
 
-    def position_of(self, key: str) -> int | None:
-        """The position of a window of this key, also of one outside the bounds; None if no window has such a key."""
-        return self._parse(key)
-
     def overlapping(self, start: dt.datetime, end: dt.datetime) -> range:
         """Ordinals of the windows that share an instant with [start, end), both aware."""
         return self.overlapping_instants(floor_instant(start), ceil_instant(end))
