@@ -12,7 +12,7 @@ from assets_core.session import Session
 if TYPE_CHECKING:
     from assets_core.definition.asset import Asset
     from assets_core.project.project import Project
-    from assets_core.session import RunObserver, RunResult
+    from assets_core.running import RunObserver, RunResult
 
 
 def materialize(

@@ -6,42 +6,32 @@ Session.open -> plan -> materialize -> status / history / load
 from __future__ import annotations
 
 import datetime as dt
-import os
-import re
-import socket
-import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from assets_core.errors import AssetlineError, NotFoundError, SelectionError, StorageError
+from assets_core.errors import NotFoundError, SelectionError
 from assets_core.project.environment import Environment
-from assets_core.project.partition_selection import parse_partitions
 from assets_core.project.run_config import validate_run_config
 from assets_core.project.selection import select_assets
-from assets_core.state.rows import RunStart
-from io_managers.versions.blocked import BlockedTries
+from assets_core.requested import requested_partitions, without_graph_steps
+from assets_core.running import RUNNING, Launcher, RunLaunch
 from io_managers.versions.partition_keys import PartitionKeys
-from io_managers.versions.runs import RunMark, RunMarks
-from io_managers.versions.store import VersionStore, new_id
+from io_managers.versions.runs import RunMarks
+from io_managers.versions.store import VersionStore
 
 if TYPE_CHECKING:
     from assets_core.definition.partitions.base import PartitionsDefinition, PartitionSet
-    from assets_core.engine.executor import Executor, Report
-    from assets_core.engine.runner import StepFailure
     from assets_core.loading import PublishedData, VersionRow
     from assets_core.planning.explain import Explanation
-    from assets_core.planning.plan import Plan, PlannedStep
+    from assets_core.planning.plan import Plan
     from assets_core.planning.planner import MissingInputs, Planner
     from assets_core.planning.snapshot import Snapshot
     from assets_core.project.dynamic_keys import DynamicKeys
     from assets_core.project.project import Project
+    from assets_core.running import RunObserver, RunResult
     from assets_core.state.rows import RunRow, StepRow
     from assets_core.state.store import StateStore
     from assets_core.status import AssetStatus
@@ -50,58 +40,6 @@ if TYPE_CHECKING:
 Config = Mapping[str, Any] | None
 
 _STATE_WORDS = frozenset({"all", "missing", "stale", "failed"})
-#: Runs that this process carries out now: nobody here may take them for dead.
-_RUNNING: set[str] = set()
-_STEP_STATES = ("succeeded", "unchanged", "failed", "blocked", "skipped", "cancelled")
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended.
-
-    Attributes:
-        status: succeeded, failed, blocked or cancelled; blocked also when a gate still holds back what was asked for.
-        steps: Steps by how they ended; every name of `succeeded, unchanged, failed, blocked, skipped, cancelled`. What
-            a gate held back before and holds back still counts as blocked.
-        failures: Steps that failed or were blocked, with their errors.
-    """
-
-    run_id: str
-    status: str
-    steps: Mapping[str, int]
-    duration_s: float
-    failures: tuple[StepFailure, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether every step succeeded."""
-        return self.status == "succeeded"
-
-
-def _import_paths() -> list[str]:
-    """Where this process finds modules, for workers to look there too."""
-    return [path or str(Path.cwd()) for path in sys.path]
-
-
-def _no_steps(plan: Plan) -> dict[str, int]:
-    """Counts before any step has run: nothing but what the plan already knows to be blocked."""
-    return {**dict.fromkeys(_STEP_STATES, 0), "blocked": plan.n_blocked}
-
-
-class RunObserver(Protocol):
-    """Is told how a run goes on."""
-
-    def run_started(self, run_id: str, plan: Plan) -> None:
-        """The run begins."""
-        ...
-
-    def report(self, step: PlannedStep, report: Report) -> None:
-        """A step started, logged or ended."""
-        ...
-
-    def run_finished(self, result: RunResult) -> None:
-        """The run ended."""
-        ...
 
 
 @dataclass
@@ -183,7 +121,7 @@ class Session:
         from assets_core.state.sync import synchronize
 
         marks = RunMarks(self.environment.storage)
-        return synchronize(self.state, self.versions, marks, self._position_of, own_runs=tuple(_RUNNING))
+        return synchronize(self.state, self.versions, marks, self._position_of, own_runs=tuple(RUNNING))
 
     def rebuild_state(self) -> int:
         """Forget the cached publications and read them all from the store's log again.
@@ -328,7 +266,8 @@ class Session:
         if partitions is not None and partitions.strip() not in _STATE_WORDS:
             missing = "refuse"
         planner = self._planner(snapshot, force=force, missing_inputs=missing)
-        requested, derived = self._requested(snapshot, keys, named, partitions, config)
+        resolve = partial(self._resolve, config)
+        requested, derived = requested_partitions(snapshot, keys, named, partitions, resolve)
         return planner.plan(requested, frozenset(named), derived), snapshot
 
     @staticmethod
@@ -350,10 +289,7 @@ class Session:
         """The assets that the expressions name themselves, without those added by graph steps."""
         if not any("+" in expression for expression in select):
             return list(keys)
-        bare = [
-            ",".join(re.sub(r"^(!?)\d*\+|\+\d*$", r"\1", term.strip()) for term in expression.split(","))
-            for expression in select
-        ]
+        bare = [without_graph_steps(expression) for expression in select]
         try:
             named = set(self._select(bare, config)) & set(keys)
         except SelectionError as error:
@@ -369,71 +305,6 @@ class Session:
             for item in statuses
             if (name == "changed" and item.reasons.get("code_changed")) or getattr(item, name, 0)
         )
-
-    def _requested(
-        self,
-        snapshot: Snapshot,
-        keys: Sequence[str],
-        named: Sequence[str],
-        partitions: str | None,
-        config: Config,
-    ) -> tuple[dict[str, PartitionSet], frozenset[str]]:
-        """Partitions by asset: what the expression says for the named assets, what mappings derive for the others.
-
-        Returns:
-            The partitions, and the assets that are there because they lie below the others.
-        """
-        if partitions is None:
-            return {key: snapshot.space(key).all() for key in keys}, frozenset()
-        requested = {key: self._parse(snapshot, key, named, partitions, config) for key in named}
-        order = [key for key in snapshot.project.graph.order if key in set(keys)]
-        self._derive_upstream(snapshot, order, requested, set(named))
-        above = frozenset(requested)
-        self._derive_downstream(snapshot, order, requested, above)
-        return requested, frozenset(requested) - above
-
-    def _parse(
-        self, snapshot: Snapshot, key: str, named: Sequence[str], partitions: str, config: Config
-    ) -> PartitionSet:
-        space = snapshot.space(key)
-        try:
-            return parse_partitions(partitions, space, partial(self._resolve, config, key))
-        except SelectionError as error:
-            is_meant_for_others = any(snapshot.asset(name).partitions is not None for name in named)
-            if error.code == "partitions-none" and is_meant_for_others:
-                return space.all()
-            raise SelectionError(error.code, f"{key}: {error.what}", why=error.why, do=error.do) from error
-
-    def _derive_upstream(
-        self, snapshot: Snapshot, order: Sequence[str], requested: dict[str, PartitionSet], named: set[str]
-    ) -> None:
-        chosen = set(order)
-        for key in reversed(order):
-            below = requested.get(key)
-            if below is None:
-                continue
-            for above, spans in snapshot.links(key):
-                if above in chosen and above not in named:
-                    needed = spans.upstream(below)
-                    before = requested.get(above)
-                    requested[above] = needed if before is None else before | needed
-
-    def _derive_downstream(
-        self,
-        snapshot: Snapshot,
-        order: Sequence[str],
-        requested: dict[str, PartitionSet],
-        settled: frozenset[str],
-    ) -> None:
-        for key in order:
-            if key in settled:
-                continue
-            for name, spans in snapshot.links(key):
-                above = requested.get(name)
-                if above is not None:
-                    touched = spans.downstream(above)
-                    before = requested.get(key)
-                    requested[key] = touched if before is None else before | touched
 
     def resolve(self, key: str, word: str) -> PartitionSet:
         """Partitions of one asset that are missing, stale or failed."""
@@ -480,137 +351,18 @@ class Session:
         }
         validated = validate_run_config(self.project, raw)
         plan, snapshot = self._plan(select, partitions, force=force, config=validated)
-        kind = executor or str(self.environment.executor.get("kind", "inline"))
-        run_id = new_id()
-        started = time.time()
-        start = RunStart(
-            run_id=run_id,
-            project=self.project.reference or self.project.name,
-            branch=self.branch,
-            started_at=started,
-            n_steps=plan.n_steps,
-            selection=" ".join([*select, *(["-p", partitions] if partitions else [])]),
-            executor=kind,
-            pid=os.getpid(),
-            host=socket.gethostname(),
-        )
-        held = "blocked" if plan.n_blocked else "succeeded"
-        result = RunResult(run_id, held, _no_steps(plan), time.time() - started)
-        _RUNNING.add(run_id)
-        try:
-            # the executor is opened first: a request that it refuses leaves no run behind
-            with self._opened_executor(run_id, plan, kind, workers, raw, validated, snapshot.now) as opened:
-                self.state.start_run(start)
-                if observer is not None:
-                    observer.run_started(run_id, plan)
-                if opened is not None:
-                    result = self._run(start, plan, snapshot, opened, keep_going, observer)
-            self.state.finish_run(run_id, result.status, time.time(), result.steps)
-        except BaseException as error:
-            self._break_off(run_id, error)
-            raise
-        finally:
-            _RUNNING.discard(run_id)
-        if observer is not None:
-            observer.run_finished(result)
-        return result
-
-    def _run(
-        self,
-        start: RunStart,
-        plan: Plan,
-        snapshot: Snapshot,
-        opened: Executor,
-        keep_going: bool,  # noqa: FBT001 - private, one caller
-        observer: RunObserver | None,
-    ) -> RunResult:
-        from assets_core.engine.run_log import RunLog
-        from assets_core.engine.runner import Runner
-        from assets_core.engine.schedule import RunSchedule
-        from assets_core.planning.code_archive import archive_code
-
-        marks = RunMarks(self.environment.storage)
-        assets = tuple(dict.fromkeys(group.asset for group in plan.groups))
-        mark = RunMark(start.run_id, self.branch, assets, start.host, start.pid, start.started_at)
-        marks.open(mark)
-        for key in mark.assets:
-            archive_code(self.environment.storage, snapshot.asset(key), snapshot.versions(key).code)
-        runner = Runner(
-            start.run_id,
-            RunSchedule(plan, snapshot),
-            snapshot,
-            opened,
-            self.state,
-            RunLog(self.environment.storage, start.run_id),
-            BlockedTries(self.environment.storage, self.branch),
+        launch = RunLaunch(
+            select=tuple(select),
+            partitions=partitions,
+            executor=executor or str(self.environment.executor.get("kind", "inline")),
+            workers=workers,
             keep_going=keep_going,
-            observer=observer,
+            raw_config=raw,
+            config=validated,
         )
-        summary = runner.run()
-        with suppress(
-            StorageError
-        ):  # the run has ended all the same; the next synchronization closes the mark
-            marks.close(mark)
-        self.state.mark_absorbed(start.run_id)
-        counts = _no_steps(plan)
-        for name, count in summary.counts.items():
-            counts[name if name in counts else "failed"] += count
-        status = "blocked" if summary.status == "succeeded" and plan.n_blocked else summary.status
-        return RunResult(
-            start.run_id, status, counts, time.time() - start.started_at, tuple(summary.failures)
+        return Launcher(self.project, self.environment, self.branch, self.state).run(
+            launch, plan, snapshot, observer
         )
-
-    def _break_off(self, run_id: str, error: BaseException) -> None:
-        """End a run that an error left unfinished, as far as the state still can; all its workers are gone.
-
-        Its mark stays open: what it published may not have been recorded, and the next synchronization reads it.
-        """
-        with suppress(AssetlineError):
-            if not any(row.run_id == run_id for row in self.state.unfinished_runs()):
-                return
-            counts = Counter(step.state for step in self.state.steps(run_id))
-            status = "cancelled" if isinstance(error, KeyboardInterrupt) else "failed"
-            self.state.finish_run(run_id, status, time.time(), counts)
-
-    @contextmanager
-    def _opened_executor(
-        self,
-        run_id: str,
-        plan: Plan,
-        kind: str,
-        workers: int | None,
-        raw: Mapping[str, Mapping[str, object]],
-        config: dict[str, Any],
-        now: dt.datetime,
-    ) -> Iterator[Executor | None]:
-        """The executor for a run, None when it has no steps; killed when the block raises."""
-        if not plan.n_steps:
-            yield None
-            return
-        from assets_core.engine.executor import WorkerJob
-        from assets_core.engine.step import ProjectStepRunner
-        from assets_core.executors.opening import open_executor
-
-        job = WorkerJob(
-            run_id=run_id,
-            project=self.project.reference,
-            search_paths=tuple(dict.fromkeys([*self.environment.search_paths, *_import_paths()])),
-            environment=self.environment.to_dict(),
-            branch=self.branch,
-            config={key: dict(values) for key, values in raw.items()},
-            now=now.timestamp(),
-        )
-        runner = ProjectStepRunner(self.project, self.environment, branch=self.branch, config=config, now=now)
-        if workers is None:
-            workers = int(self.environment.executor.get("workers", 0)) or os.cpu_count() or 1
-        opened = open_executor(kind, job, lambda: runner, workers)
-        finished = False
-        try:
-            yield opened
-            finished = True
-        finally:
-            opened.close(kill=not finished)
-            runner.close()
 
     # -- looking ------------------------------------------------------------------------------------------------
 

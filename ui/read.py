@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from assets_core.planning.explain import Explanation
     from assets_core.planning.plan import Plan, PlannedGroup
     from assets_core.project.project import Project
-    from assets_core.session import RunResult
+    from assets_core.running import RunResult
     from assets_core.state.rows import RunRow, StepRow
     from assets_core.status import AssetStatus
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from assets_core.definition.partitions.base import PartitionSet
+from assets_core.definition.partitions.base import PartitionSet, bitmap_of
 from assets_core.errors import PlanError
 from assets_core.planning.asset_state import BLOCKED, FAILED
 from assets_core.planning.plan import Plan, PlannedGroup, Reason
@@ -78,6 +78,10 @@ class Planner:
             asked[wanted.to_array()] = True
             force = self._force and (forced is None or key in forced)
             own = self._decide(key, asked, force=force)
+            if not own:
+                self.planned[key] = self._waiting[key] = np.zeros(len(asked), np.bool_)
+                fresh += len(wanted)
+                continue
             gated = self._gated(key, own, force=force)
             lacking = self._lacking(key, own, gated, is_derived=key in derived)
             held_back = gated | lacking
@@ -107,6 +111,8 @@ class Planner:
 
         def take(reason: Reason, detail: str, mask: Mask) -> None:
             nonlocal rest
+            if not mask.any():
+                return
             hit = rest & mask
             if hit.any():
                 found.append((reason, detail, hit))
@@ -117,15 +123,17 @@ class Planner:
             return found
         rest &= ~state.held
         missing = state.seq == 0
-        take("failed", "the last try failed", missing & (state.outcome == FAILED))
-        take("missing", "never materialized", missing & (state.taken == 0))
-        take("missing", "the last version was dropped", missing)
+        if missing.any():
+            take("failed", "the last try failed", missing & (state.outcome == FAILED))
+            take("missing", "never materialized", missing & (state.taken == 0))
+            take("missing", "the last version was dropped", missing)
         take("code_changed", "the code changed", state.code != np.uint64(int(versions.code, 16)))
         take(
             "config_changed", "the configuration changed", state.config != np.uint64(int(versions.config, 16))
         )
         for item in snapshot.asset(key).inputs:
-            take("input_changed", f"{item.asset} will be recomputed", self._will_change(key, item))
+            if item.asset in self.planned and self.planned[item.asset].any():
+                take("input_changed", f"{item.asset} will be recomputed", self._will_change(key, item))
             recorded = state.inputs.get(item.parameter)
             changed = (
                 np.ones(len(rest), np.bool_)
@@ -260,8 +268,12 @@ def _union(decided: Sequence[tuple[Reason, str, Mask]], n: int) -> Mask:
 
 
 def _as_set(like: PartitionSet, mask: Mask) -> PartitionSet:
+    edges = np.flatnonzero(mask[1:] != mask[:-1]) + 1
+    if len(edges) * 8 > len(mask):  # short runs: cheaper member by member
+        return PartitionSet(like.definition, bitmap_of(mask))
     bits = BitMap()
-    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0))
-    for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        bits.add_range(first, last)
+    bounds = [0, *edges.tolist(), len(mask)]
+    first = 0 if mask[0] else 1
+    for start, end in zip(bounds[first::2], bounds[first + 1 :: 2], strict=False):
+        bits.add_range(start, end)
     return PartitionSet(like.definition, bits)

@@ -30,6 +30,7 @@ from io_managers.versions.publication import InputUse
 if TYPE_CHECKING:
     from assets_core.definition.asset import Asset, Input
     from assets_core.definition.partitions.base import PartitionsDefinition
+    from assets_core.definition.partitions.mapping import PartitionMapping
     from assets_core.definition.partitions.relation import Relation
     from assets_core.planning.asset_state import U64, AssetState
     from assets_core.project.project import Project
@@ -73,6 +74,7 @@ class Snapshot:
         self.now = now
         self._states = states
         self._versions = versions
+        self._relations: dict[tuple[PartitionMapping, int, int], Relation] = {}
         self._spans: dict[tuple[str, str], Relation] = {}
 
     def keys(self) -> list[str]:
@@ -101,7 +103,12 @@ class Snapshot:
         if found is None:
             down, up = self.space(key), self.space(item.asset)
             mapping = item.mapping or default_mapping(down, up)
-            found = self._spans[key, item.parameter] = mapping.spans(down, up)
+            # assets share definitions, and with them what a mapping makes of two
+            shared = (mapping, id(down), id(up))
+            found = self._relations.get(shared)
+            if found is None:
+                found = self._relations[shared] = mapping.spans(down, up)
+            self._spans[key, item.parameter] = found
         return found
 
     def order_spans(self, key: str, upstream: str) -> Relation:

@@ -19,7 +19,7 @@ from assets_core.state.encoding import (
     signed_hash,
     to_signed,
 )
-from assets_core.state.rows import Change, Checked, Published, StepChanged
+from assets_core.state.rows import Blocked, Change, Checked, Published, StepChanged
 
 if TYPE_CHECKING:
     from io_managers.versions.publication import Publication
@@ -143,6 +143,8 @@ class BatchRows:
                 self._add_publication(change, change.publication)
             case Checked():
                 self._add_check(change)
+            case Blocked():
+                self._add_blocked(change)
             case _:
                 assert_never(change)
 
@@ -198,6 +200,12 @@ class BatchRows:
             self._outcomes[head] = (
                 (*head, int(state == "blocked"), to_signed(change.basis)) if is_bad else None
             )
+
+    def _add_blocked(self, change: Blocked) -> None:
+        names = self._names
+        branch = names.id_of(schema.branches, change.branch)
+        head: _HeadKey = (branch, names.id_of(schema.assets, change.asset), change.position)
+        self._outcomes[head] = (*head, 1, to_signed(change.basis))
 
     def _add_publication(self, change: Published, publication: Publication) -> None:
         names, seq = self._names, publication.seq

@@ -124,7 +124,21 @@ class Checked:
     branch: str | None = None
 
 
-Change = StepChanged | Published | Checked
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A try that a gate blocked, as its mark in the storage says: for tries of runs that this store does not know.
+
+    Attributes:
+        basis: Unsigned 64-bit hash of all that the try started from.
+    """
+
+    branch: str
+    asset: str
+    position: int
+    basis: int
+
+
+Change = StepChanged | Published | Checked | Blocked
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
-from assets_core.state.rows import Published
+from assets_core.state.rows import Blocked, Published
 from io_managers.keys import encode_segment
+from io_managers.versions.blocked import BlockedTries
 
 if TYPE_CHECKING:
     from assets_core.state.store import StateStore
@@ -51,6 +52,7 @@ def synchronize(
     dead = [mark for mark in waiting.values() if mark and _is_dead(mark.run_id, mark.host, mark.pid, own)]
     if state.is_new:
         found = read_log(state, versions, position_of)
+        _read_blocked(state, versions, position_of)
     else:
         found = _read_runs(state, versions, position_of, [*map(marks.read, done), *waiting.values()])
     for run_id in done:
@@ -73,10 +75,29 @@ def _read_runs(
     assets: set[str] = set()
     for mark in runs:
         if mark is None:
-            return read_log(state, versions, position_of)
+            found = read_log(state, versions, position_of)
+            _read_blocked(state, versions, position_of)
+            return found
         if mark.branch == versions.branch:
             assets.update(mark.assets)
-    return sum(read_log(state, versions, position_of, asset) for asset in sorted(assets))
+    found = sum(read_log(state, versions, position_of, asset) for asset in sorted(assets))
+    for asset in sorted(assets):
+        _read_blocked(state, versions, position_of, asset)
+    return found
+
+
+def _read_blocked(
+    state: StateStore, versions: VersionStore, position_of: PositionOf, asset: str | None = None
+) -> None:
+    """Take up the tries that a gate blocked and that nothing was published after."""
+    known = state.known_sequences(versions.branch, asset)
+    blocked = [
+        Blocked(versions.branch, item.asset, position_of(item.asset, item.partition), int(item.basis, 16))
+        for item in BlockedTries(versions.storage, versions.branch).read_all(asset)
+        if known.get((encode_segment(item.asset), encode_segment(item.partition)), 0) <= item.base
+    ]
+    if blocked:
+        state.record(blocked)
 
 
 def read_log(

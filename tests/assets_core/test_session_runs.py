@@ -27,7 +27,7 @@ from assets_core import (
 from assets_core.engine.executor import Report, StepOutcome, StepStarted
 from assets_core.errors import ConfigError
 from assets_core.planning.plan import Plan, PlannedStep
-from assets_core.session import RunResult
+from assets_core.running import RunResult
 from io_managers.versions.store import VersionStore
 from tests.support.projects import open_session
 from tests.support.run_project import project

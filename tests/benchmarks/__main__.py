@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.benchmarks import components, dask_steps, engine_costs, start_up  # noqa: F401 - registers them
+from tests.benchmarks import components, dask_steps, engine_costs, plan_scale, start_up  # noqa: F401 - registers them
 from tests.benchmarks.registry import BENCHMARKS
 
 

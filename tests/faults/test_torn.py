@@ -147,6 +147,7 @@ def cut_files(folder: Path) -> list[str]:
 
 
 @pytest.mark.faults
+@pytest.mark.slow
 def test_a_cut_data_file_of_any_format_is_an_error_and_never_wrong_rows(
     fork: ForkServer, memory_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ def tear_known_head(folder: Path) -> tuple[str, object, int]:
 
 
 @pytest.mark.faults
+@pytest.mark.slow
 def test_a_torn_record_that_the_database_knows_is_an_error_until_the_rebuild(
     fork: ForkServer, memory_path: Path
 ) -> None:

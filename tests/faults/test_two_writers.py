@@ -197,6 +197,7 @@ def publish_and_die_while_read(folder: Path) -> tuple[list[int], list[int]]:
 
 
 @pytest.mark.faults
+@pytest.mark.slow
 def test_what_a_run_publishes_while_its_log_is_read_is_found_though_it_dies_meanwhile(
     fork: ForkServer, memory_path: Path
 ) -> None:

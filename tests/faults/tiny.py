@@ -27,7 +27,8 @@ from assets_core.errors import AssetlineError, NotFoundError
 from assets_core.planning.plan import Plan, PlannedStep
 from assets_core.project.environment import Environment
 from assets_core.project.project import Project
-from assets_core.session import RunResult, Session
+from assets_core.running import RunResult
+from assets_core.session import Session
 from assets_core.state import schema
 from assets_core.state.database import Database
 from io_managers.storage.base import Storage

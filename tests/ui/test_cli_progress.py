@@ -6,7 +6,7 @@ from assets_core.definition.partitions.base import UNPARTITIONED
 from assets_core.engine.executor import CheckOutcome, StepError, StepLog, StepOutcome, StepStarted
 from assets_core.engine.runner import StepFailure
 from assets_core.planning.plan import Plan, PlannedGroup, PlannedStep
-from assets_core.session import RunResult
+from assets_core.running import RunResult
 from ui.cli.progress import LiveProgress, PlainProgress, StepCounter, format_step
 from ui.cli.summary import print_run_summary
 

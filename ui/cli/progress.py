@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from assets_core.engine.executor import Report
     from assets_core.planning.plan import Plan, PlannedStep
-    from assets_core.session import RunResult
+    from assets_core.running import RunResult
 
 _GOOD = ("succeeded", "unchanged")
 #: Up to so many steps a terminal shows each, beyond only those that went wrong.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from assets_core.definition.check_outcome import CheckOutcome
     from assets_core.engine.runner import StepFailure
     from assets_core.planning.plan import Plan
-    from assets_core.session import RunResult
+    from assets_core.running import RunResult
 
 _SHOWN_GROUPS = 10
 _SHOWN_PARTITIONS = 3

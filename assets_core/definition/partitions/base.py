@@ -6,9 +6,10 @@ union, difference and mapping cost what the runs cost, not what the members cost
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
 
@@ -27,6 +28,9 @@ StoredKeys = Callable[[str], Sequence[str]]
 
 #: Words that mean partitions by their state or place where a selection of partitions is written.
 SELECTION_WORDS = ("latest", "all", "missing", "stale", "failed")
+
+#: Of the exchange format of roaring bitmaps: its number, and how many members a container may have.
+_ROARING_WITHOUT_RUNS, _CHUNK = 12346, 65_536
 
 
 class PartitionsDefinition(ABC):
@@ -277,6 +281,10 @@ class PartitionSet:
     def __hash__(self) -> int:
         return hash((self.definition, bytes(self._bits.serialize())))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a roaring bitmap of strewn members takes 8 KiB for every 65,536 ordinals, however few there are
+        return _unpacked, (self.definition, zlib.compress(self._bits.serialize(), 1))
+
     def __or__(self, other: PartitionSet) -> PartitionSet:
         return PartitionSet(self.definition, self._bits | self._same(other))
 
@@ -297,6 +305,38 @@ class PartitionSet:
 
     def __repr__(self) -> str:
         return f"PartitionSet({len(self)} of {len(self.definition)} {self.definition.kind}: {self!s:.80})"
+
+
+def _unpacked(definition: PartitionsDefinition, packed: bytes) -> PartitionSet:
+    return PartitionSet(definition, BitMap.deserialize(zlib.decompress(packed)))
+
+
+def bitmap_of(mask: npt.NDArray[np.bool_]) -> BitMap:
+    """The set of the ordinals where a mask holds.
+
+    Written in the format that roaring bitmaps are exchanged in, which costs a copy; adding member by member costs a
+    hundred times as much.
+    """
+    import numpy as np
+
+    heads, bodies = [], []
+    for key, start in enumerate(range(0, len(mask), _CHUNK)):
+        chunk = mask[start : start + _CHUNK]
+        count = int(np.count_nonzero(chunk))
+        if not count:
+            continue
+        heads.append((key, count - 1))
+        if count <= _CHUNK // 16:
+            bodies.append(np.flatnonzero(chunk).astype("<u2").tobytes())
+        else:
+            bodies.append(np.packbits(chunk, bitorder="little").tobytes().ljust(_CHUNK // 8, b"\0"))
+    n = len(heads)
+    ends = [8 + 8 * n]
+    for body in bodies:
+        ends.append(ends[-1] + len(body))
+    header = np.array([_ROARING_WITHOUT_RUNS, n], "<u4").tobytes()
+    parts = (header, np.array(heads, "<u2").tobytes(), np.array(ends[:-1], "<u4").tobytes(), *bodies)
+    return BitMap.deserialize(b"".join(parts))
 
 
 def _to_array(bits: BitMap) -> npt.NDArray[np.int64]:

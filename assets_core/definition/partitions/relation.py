@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyroaring import BitMap
 
-from assets_core.definition.partitions.base import PartitionsDefinition, PartitionSet
+from assets_core.definition.partitions.base import PartitionsDefinition, PartitionSet, bitmap_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +106,7 @@ class Relation(ABC):
         _require(partitions, self.up)
         mask = np.zeros(len(self.up), np.bool_)
         mask[partitions.to_array()] = True
-        return PartitionSet(self.down, BitMap(np.flatnonzero(self.any_over(mask)).astype(np.uint32)))
+        return PartitionSet(self.down, bitmap_of(self.any_over(mask)))
 
 
 class Spans(Relation):
@@ -418,6 +418,10 @@ def _union(firsts: Ordinals, lasts: Ordinals) -> BitMap:
     firsts, lasts = firsts[kept], lasts[kept]
     if not len(firsts):
         return BitMap()
+    top = int(lasts.max())
+    if len(firsts) * 8 > top:  # dense: cheaper to count over all ordinals how many ranges hold each
+        depth = np.bincount(firsts, minlength=top + 1) - np.bincount(lasts, minlength=top + 1)
+        return bitmap_of(np.cumsum(depth) > 0)
     order = np.argsort(firsts, kind="stable")
     firsts, reached = firsts[order], np.maximum.accumulate(lasts[order])
     begins = np.flatnonzero(np.append(True, firsts[1:] > reached[:-1]))
