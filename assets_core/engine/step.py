@@ -13,23 +13,29 @@ import logging
 import sys
 import threading
 import time
-import traceback
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assets_core.definition.check_outcome import CheckOutcome
 from assets_core.definition.partitions.mapping import default_mapping
 from assets_core.engine.executor import StepError, StepLog, StepOutcome
 from assets_core.engine.managers import manager_of, writer_of
+from assets_core.engine.step_errors import (
+    blocked_error,
+    describe_error,
+    loading,
+    resource_error,
+    storing,
+    superseded_error,
+    text_of,
+    user_error,
+)
 from assets_core.engine.step_log import StepLogger
 from assets_core.errors import (
     AssetlineError,
-    CheckFailedError,
-    FormatError,
     NotFoundError,
     StorageError,
-    UserCodeError,
 )
 from io_managers.formats.loading import load_value
 from io_managers.keys import format_asset_partition
@@ -88,7 +94,7 @@ class ProjectStepRunner:
         try:
             self._resources.close()
         except Exception as error:  # noqa: BLE001 - the user's code
-            _log.warning("a resource did not close: %s: %s", type(error).__name__, _text_of(error))
+            _log.warning("a resource did not close: %s: %s", type(error).__name__, text_of(error))
 
     def run(self, task: StepTask, report: ReportSink) -> StepOutcome:
         """Run one step to its end; never raises except `KeyboardInterrupt`."""
@@ -101,7 +107,7 @@ class ProjectStepRunner:
         except AssetlineError as failure:
             state, error = "failed", describe_error(failure)
         except (MemoryError, RecursionError) as failure:
-            state, error = "failed", describe_error(_user_error(task, failure))
+            state, error = "failed", describe_error(user_error(task, failure))
         return StepOutcome(
             task.step,
             task.attempt,
@@ -127,7 +133,7 @@ class ProjectStepRunner:
             written, checks = self._stage(asset, task, staging, value)
             blocking = [outcome for outcome in checks if outcome.is_blocking]
             if blocking:
-                return "blocked", None, checks, _blocked_error(task, blocking, staging)
+                return "blocked", None, checks, blocked_error(task, blocking, staging)
             if report.abandoned:
                 staging.discard()
                 return "cancelled", None, checks, None
@@ -144,19 +150,19 @@ class ProjectStepRunner:
                 staging.discard()
             if _is_same_work(signal.winner, task):
                 return "unchanged", signal.winner, (), None
-            return "superseded", signal.winner, (), _superseded_error(task, signal.winner)
+            return "superseded", signal.winner, (), superseded_error(task, signal.winner)
 
     def _stage(
         self, asset: Asset, task: StepTask, staging: Staging, value: Any
     ) -> tuple[Written | None, tuple[CheckOutcome, ...]]:
         """Write the value where no reader looks, and judge it; a table against its contract is not written."""
-        with _storing(task):
+        with storing(task):
             value, outcomes = _conform(asset, value)
         checks = tuple(outcomes)
         if any(outcome.is_blocking for outcome in checks):
             return None, checks
         manager = self.manager(asset)
-        with _storing(task):
+        with storing(task):
             written = manager.write(value, staging)
         staging.verify()
         return written, checks + self._audit(asset, task, staging, manager)
@@ -164,7 +170,7 @@ class ProjectStepRunner:
     def _load_arguments(self, asset: Asset, task: StepTask, report: ReportSink) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
         for item in asset.inputs:
-            with _loading(task, item):
+            with loading(task, item):
                 arguments[item.parameter] = self.load_input(
                     task.inputs[item.parameter],
                     item.annotation,
@@ -259,7 +265,7 @@ class ProjectStepRunner:
                 except AssetlineError:
                     raise
                 except (Exception, SystemExit) as error:
-                    raise _resource_error(task, parameter, error) from error
+                    raise resource_error(task, parameter, error) from error
                 self._opened[parameter, kind] = found
         return found
 
@@ -267,7 +273,7 @@ class ProjectStepRunner:
         try:
             return asset.invoke(arguments)
         except (Exception, SystemExit) as error:
-            raise _user_error(task, error) from error
+            raise user_error(task, error) from error
 
     def _audit(
         self, asset: Asset, task: StepTask, staging: Staging, manager: IOManager
@@ -356,158 +362,6 @@ def _is_same_work(publication: Publication, task: StepTask) -> bool:
         and publication.config_version == task.config_version
         and {name: use.fingerprint for name, use in publication.inputs.items()}
         == {name: use.fingerprint for name, use in task.inputs.items()}
-    )
-
-
-@contextlib.contextmanager
-def _storing(task: StepTask) -> Iterator[None]:
-    """Say whose value cannot be stored. One that an asset yields is computed now: what raises there is the user's."""
-    try:
-        yield
-    except FormatError as error:
-        name = format_asset_partition(task.asset, task.partition)
-        raise _format_error(f"{name} cannot be stored", error, left=_NOTHING_LEFT) from error
-    except AssetlineError:
-        raise
-    except (Exception, SystemExit) as error:
-        if _user_frames(error):
-            raise _user_error(task, error) from error
-        raise _write_error(task, error) from error
-
-
-@contextlib.contextmanager
-def _loading(task: StepTask, item: Input) -> Iterator[None]:
-    """Say which input of which asset partition cannot be loaded."""
-    subject = f"{format_asset_partition(task.asset, task.partition)} cannot load its input {item.parameter!r}"
-    try:
-        yield
-    except FormatError as error:
-        raise _format_error(subject, error) from error
-    except AssetlineError:
-        raise
-    except Exception as error:
-        failure = UserCodeError(
-            "input-not-readable",
-            f"{subject}.",
-            why=f"{type(error).__name__}: {_text_of(error)}",
-            do=f"look at the files of {item.asset} and at what reads them; "
-            f"`assetline runs logs {task.run_id}` has the traceback.",
-        )
-        raise failure from error
-
-
-def _write_error(task: StepTask, error: BaseException) -> AssetlineError:
-    return UserCodeError(
-        "value-not-writable",
-        f"the value of {format_asset_partition(task.asset, task.partition)} cannot be stored.",
-        why=f"{type(error).__name__}: {_text_of(error)}",
-        do="return a value of the annotated type that its format can hold.",
-        left=_NOTHING_LEFT,
-    )
-
-
-def _format_error(subject: str, error: FormatError, *, left: str = "") -> FormatError:
-    """What a format says of a value, with the asset partition it belongs to."""
-    return FormatError(error.code, f"{subject}: {error.what}", why=error.why, do=error.do, left=left)
-
-
-def _resource_error(task: StepTask, parameter: str, error: BaseException) -> UserCodeError:
-    name = format_asset_partition(task.asset, task.partition)
-    failure = UserCodeError(
-        "resource-not-opened",
-        f"the resource {parameter!r} of {name} could not be opened.",
-        why=f"{type(error).__name__}: {_text_of(error)}",
-        do=f"look at its settings; `assetline runs logs {task.run_id}` has the traceback.",
-        left=_NOTHING_LEFT,
-    )
-    failure.__cause__ = error
-    return failure
-
-
-def _user_error(task: StepTask, error: BaseException) -> UserCodeError:
-    name = format_asset_partition(task.asset, task.partition)
-    frames = _user_frames(error)
-    at = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    failure = UserCodeError(
-        "asset-called-exit" if isinstance(error, SystemExit) else "asset-raised",
-        f"the function of {name} "
-        + ("called sys.exit" if isinstance(error, SystemExit) else f"raised {type(error).__name__}")
-        + f"{at}.",
-        why=_text_of(error),
-        do=f"mend the function; `assetline runs logs {task.run_id}` has the traceback.",
-        left=_NOTHING_LEFT,
-    )
-    failure.__cause__ = error
-    return failure
-
-
-def _text_of(error: BaseException) -> str:
-    """What an exception says, or its type; one of the user's may not even be able to say it."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - the user's code
-        text = ""
-    if isinstance(error, SystemExit):
-        return f"sys.exit({error.code!r})"
-    return text or type(error).__name__
-
-
-_OWN_FOLDERS = tuple(
-    __file__.replace("\\", "/").rsplit("/", 3)[0] + f"/{name}/" for name in ("assets_core", "io_managers")
-)
-
-
-def _user_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """Frames of the traceback from the first one outside this framework on."""
-    frames = list(traceback.extract_tb(error.__traceback__))
-    for index, frame in enumerate(frames):
-        if not frame.filename.replace("\\", "/").startswith(_OWN_FOLDERS):
-            return frames[index:]
-    return []
-
-
-def describe_error(error: AssetlineError) -> StepError:
-    """An error as it travels to the coordinator."""
-    cause = error.__cause__
-    text = ""
-    if isinstance(error, UserCodeError) and cause is not None:
-        frames = _user_frames(cause)
-        text = "".join(traceback.format_list(frames) + traceback.format_exception_only(cause))
-    return StepError(
-        type(error).__name__,
-        error.code,
-        str(error),
-        text,
-        error.retryable if isinstance(error, StorageError) else isinstance(error, UserCodeError),
-    )
-
-
-def _blocked_error(task: StepTask, blocking: Sequence[CheckOutcome], staging: Staging) -> StepError:
-    name = format_asset_partition(task.asset, task.partition)
-    first = blocking[0]
-    more = f" and {len(blocking) - 1} more" if len(blocking) > 1 else ""
-    left = f"staged data kept at {staging.folder}; " if staging.files else ""
-    error = CheckFailedError(
-        "blocking-check",
-        f"{name} was not published: check '{first.check}'{more} failed: {first.observed}.",
-        why=f"expected {first.expected}.",
-        do=f"mend the code, the check or the inputs and run `assetline materialize {task.asset}`; after mending data "
-        "that assetline does not see, add --force.",
-        left=f"{left}readers still see "
-        + (f"version v{task.base}." if task.base else "nothing: there is no earlier version."),
-    )
-    return StepError(type(error).__name__, error.code, str(error), retryable=False)
-
-
-def _superseded_error(task: StepTask, winner: Publication) -> StepError:
-    name = format_asset_partition(task.asset, task.partition)
-    return StepError(
-        "ConflictError",
-        "superseded",
-        f"ConflictError[superseded]: {name} was published by somebody else first.\n"
-        f"  why: run {winner.run_id} published v{winner.seq} while this step computed, from other code or inputs.\n"
-        "  do:  run the command again; it plans on the new version.",
-        retryable=False,
     )
 
 

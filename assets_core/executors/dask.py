@@ -17,13 +17,12 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import count
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from assets_core.engine.executor import Report, StepError, StepOutcome, StepStarted, StepTask, WorkerJob
-from assets_core.errors import AssetlineError, ConfigError, InternalError, WorkerLostError
+from assets_core.errors import AssetlineError, ConfigError, WorkerLostError
 from assets_core.executors.dask_cluster import LocalDaskCluster
 from assets_core.executors.dask_link import (
     Counted,
@@ -36,6 +35,7 @@ from assets_core.executors.dask_link import (
     TakenBack,
 )
 from assets_core.executors.dask_options import DaskOptions
+from assets_core.executors.dask_work import Place, Work, judged, running_mean, unreadable
 from assets_core.executors.reporting import ended, label, step_error, timed_out
 
 if TYPE_CHECKING:
@@ -55,68 +55,6 @@ _DEPTH_AT_LEAST, _DEPTH_AT_MOST = 2, 16
 _ABANDONED = (
     "its code may go on until it is back in Python; it will not publish, or what it publishes is a version."
 )
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """One submitted try.
-
-    Attributes:
-        number: Of the try as it was sent; another one each time.
-        verdict: How it ends if it is stopped; None as long as it is not to be.
-        give_up_at: When the verdict counts though the worker has said nothing.
-        moves: How often a worker died before it took the try up.
-        doubts: How often Dask has said that the future is over, while no outcome has come.
-    """
-
-    number: int
-    task: StepTask
-    place: "_Place | None" = None
-    future: "Future[None] | None" = None
-    sent_at: float = 0.0
-    began: float | None = None
-    verdict: StepOutcome | None = None
-    give_up_at: float = math.inf
-    moves: int = 0
-    doubts: int = 0
-
-    @property
-    def due(self) -> float:
-        """When something must be done about it, by the monotonic clock."""
-        if self.verdict is not None:
-            return self.give_up_at
-        if self.began is None or self.task.timeout_s is None:
-            return math.inf
-        return self.began + self.task.timeout_s
-
-
-@dataclass(slots=True, eq=False)
-class _Place:
-    """A worker.
-
-    Attributes:
-        threads: How many steps it may run at once.
-        works: What it was sent, by number.
-        given_up: Steps that were given up and may still occupy a thread.
-        is_asked: It was asked to give steps back and has not answered.
-    """
-
-    address: str
-    token: str
-    threads: int
-    pid: int
-    works: dict[int, _Work] = field(default_factory=dict)
-    given_up: set[int] = field(default_factory=set)
-    is_asked: bool = False
-
-    @property
-    def n_slots(self) -> int:
-        """Threads that are not occupied by what was given up."""
-        return max(0, self.threads - len(self.given_up))
-
-    def unbegun(self) -> list[_Work]:
-        """What it has not begun, as far as is known; last sent last."""
-        return [work for work in self.works.values() if work.began is None and work.verdict is None]
 
 
 class DaskExecutor:
@@ -148,11 +86,11 @@ class DaskExecutor:
         self._grace_s = grace_s
         self._numbers = count(1)
         self._inbox: SimpleQueue[Message] = SimpleQueue()
-        self._places: dict[str, _Place] = {}
-        self._by_token: dict[str, _Place] = {}
-        self._live: dict[tuple[int, int], _Work] = {}
-        self._timed: set[_Work] = set()
-        self._backlog: deque[_Work] = deque()
+        self._places: dict[str, Place] = {}
+        self._by_token: dict[str, Place] = {}
+        self._live: dict[tuple[int, int], Work] = {}
+        self._timed: set[Work] = set()
+        self._backlog: deque[Work] = deque()
         self._reports: list[Report] = []
         self._mean_s: float | None = None
         self._looked_at = time.monotonic()
@@ -184,7 +122,7 @@ class DaskExecutor:
 
     def submit(self, task: StepTask) -> None:
         """Keep the step until the next `poll` sends all that were submitted."""
-        work = self._live[task.step, task.attempt] = _Work(next(self._numbers), task)
+        work = self._live[task.step, task.attempt] = Work(next(self._numbers), task)
         self._backlog.append(work)
 
     def poll(self, timeout_s: float) -> list[Report]:
@@ -244,7 +182,7 @@ class DaskExecutor:
         """Send waiting steps where fewest wait; one message a worker, however many they are."""
         if not self._backlog or self._is_closing or self._gone is not None:
             return
-        batches: dict[str, list[_Work]] = {}
+        batches: dict[str, list[Work]] = {}
         for level in range(1, self._depth + 1):
             for place in self._places.values():
                 room = min(level * place.n_slots - len(place.works), len(self._backlog))
@@ -255,7 +193,7 @@ class DaskExecutor:
         for address, works in batches.items():
             self._send(self._places[address], works)
 
-    def _send(self, place: _Place, works: list[_Work]) -> None:
+    def _send(self, place: Place, works: list[Work]) -> None:
         tasks = [(work.number, work.task) for work in works]
         floor = min(place.works)
         now = time.monotonic()
@@ -267,12 +205,12 @@ class DaskExecutor:
         for work, future in zip(works, futures, strict=True):
             work.place, work.future, work.sent_at = place, future, now
 
-    def _ask_back(self, place: _Place, works: Iterable[_Work], *, interrupt: bool = False) -> None:
+    def _ask_back(self, place: Place, works: Iterable[Work], *, interrupt: bool = False) -> None:
         numbers = [work.number for work in works]
         place.is_asked = place.is_asked or not interrupt
         self._link.ask_back(place.address, place.token, numbers, interrupt=interrupt)
 
-    def _stop(self, place: _Place, work: _Work, verdict: StepOutcome) -> None:
+    def _stop(self, place: Place, work: Work, verdict: StepOutcome) -> None:
         """End a step in its worker; an outcome that is on its way counts more than the verdict."""
         work.verdict = verdict
         work.give_up_at = time.monotonic() + self._grace_s
@@ -308,19 +246,19 @@ class DaskExecutor:
             case Counted():
                 pass
 
-    def _hear(self, place: _Place, number: int, data: bytes) -> None:
+    def _hear(self, place: Place, number: int, data: bytes) -> None:
         work = place.works.get(number)
         try:
             report: Report = pickle.loads(data)
         except Exception as cause:  # noqa: BLE001 - unpickling runs the code of whatever was sent
             if work is None:
                 return
-            report = _unreadable(work, cause)
+            report = unreadable(work, cause)
         if isinstance(report, StepOutcome):
             place.given_up.discard(number)
             if work is not None:
-                self._mean_s = _mean(self._mean_s, report.duration_s)
-                self._end(work, _judged(work, report))
+                self._mean_s = running_mean(self._mean_s, report.duration_s)
+                self._end(work, judged(work, report))
         elif work is not None:
             if isinstance(report, StepStarted):
                 work.began = time.monotonic()
@@ -328,7 +266,7 @@ class DaskExecutor:
                     self._timed.add(work)
             self._reports.append(report)
 
-    def _take_home(self, place: _Place, taken: tuple[int, ...] | None) -> None:
+    def _take_home(self, place: Place, taken: tuple[int, ...] | None) -> None:
         place.is_asked = False
         for number in reversed(taken or ()):
             work = place.works.get(number)
@@ -339,13 +277,13 @@ class DaskExecutor:
             else:
                 self._requeue(work)
 
-    def _requeue(self, work: _Work) -> None:
+    def _requeue(self, work: Work) -> None:
         if work.place is not None:
             work.place.works.pop(work.number, None)
         work.place, work.future, work.number, work.doubts = None, None, next(self._numbers), 0
         self._backlog.appendleft(work)
 
-    def _end(self, work: _Work, outcome: StepOutcome) -> None:
+    def _end(self, work: Work, outcome: StepOutcome) -> None:
         if work.place is not None:
             work.place.works.pop(work.number, None)
         work.future = None  # forgotten by Dask too
@@ -377,7 +315,7 @@ class DaskExecutor:
             self._doubt()
             self._mind_starvation(now)
 
-    def _overdue(self, work: _Work) -> None:
+    def _overdue(self, work: Work) -> None:
         place = work.place
         if place is None:
             return
@@ -419,7 +357,7 @@ class DaskExecutor:
                 why = f"Dask reports {type(cause).__name__}: {cause}"
             self._end(work, work.verdict or self._lost(work, why, "look at the log of the Dask worker."))
 
-    def _bury(self, place: _Place) -> None:
+    def _bury(self, place: Place) -> None:
         """A worker has gone: settle the steps that it had begun, and let others have those it had not."""
         del self._by_token[place.token]
         for work in reversed(list(place.works.values())):
@@ -448,7 +386,7 @@ class DaskExecutor:
         for work in list(self._live.values()):
             self._end(work, ended(work.task, "lost", work.began, self._gone))
 
-    def _lost(self, work: _Work, why: str, do: str) -> StepOutcome:
+    def _lost(self, work: Work, why: str, do: str) -> StepOutcome:
         error = WorkerLostError(
             "worker-lost",
             f"the Dask worker that had {label(work.task)} did not bring it to an end.",
@@ -468,7 +406,7 @@ class DaskExecutor:
             return
         threads = min([says["threads"], *(int(has[name] / amount) for name, amount in self._needs.items())])
         if threads >= 1:
-            place = _Place(address, token, threads, says["pid"])
+            place = Place(address, token, threads, says["pid"])
             self._places[address] = self._by_token[token] = place
 
     def _await_workers(self, wanted: int) -> None:
@@ -525,24 +463,3 @@ class DaskExecutor:
         if self._cluster is not None:
             self._cluster.close(kill=kill)
             self._cluster = None
-
-
-def _judged(work: _Work, outcome: StepOutcome) -> StepOutcome:
-    """What a step that was stopped reached counts, unless it is no more than that it was stopped."""
-    if work.verdict is not None and outcome.state in ("cancelled", "failed"):
-        return work.verdict
-    return outcome
-
-
-def _mean(before: float | None, new: float) -> float:
-    return new if before is None else before + 0.1 * (new - before)
-
-
-def _unreadable(work: _Work, cause: Exception) -> StepOutcome:
-    error = InternalError(
-        "report-unreadable",
-        f"the worker that runs {label(work.task)} sent a report that cannot be read.",
-        why=f"{type(cause).__name__}: {cause}",
-        do="report this; what a check gives as its sample must be plain values.",
-    )
-    return ended(work.task, "failed", work.began, step_error(error))

@@ -105,16 +105,21 @@ def read_log(
 ) -> int:
     """Record every publication of the log (or of one asset) that the database does not have.
 
+    Of one asset also those below a newer one that is known: two runs may have published in turns. Without an asset
+    what is known is taken to be known without gaps.
+
     Returns:
         How many there were.
     """
     known = state.known_sequences(versions.branch, asset)
+    rows = state.publications(versions.branch, asset) if asset is not None and known else []
+    here = {(encode_segment(row.partition), row.seq) for row in rows}
     batch: list[Published] = []
     found = 0
     for asset_segment, partition_segment, numbers in versions.chains(asset):
         top = known.get((asset_segment, partition_segment), 0)
         for seq in numbers:
-            if seq <= top:
+            if (partition_segment, seq) in here or (asset is None and seq <= top):
                 continue
             publication = versions.read_segment(asset_segment, partition_segment, seq)
             if publication is None or encode_segment(publication.partition) != partition_segment:

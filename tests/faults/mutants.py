@@ -425,7 +425,7 @@ MUTANTS = [
     ),
     Mutant(
         "a run that broke off closes its mark",
-        "assets_core.session:Session._break_off",
+        "assets_core.running:Launcher._break_off",
         "self.state.finish_run(",
         "RunMarks(self.environment.storage).close(RunMarks(self.environment.storage).read(run_id)); self.state.finish_run(",
         check_error_while_running,

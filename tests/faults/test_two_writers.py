@@ -167,6 +167,27 @@ def test_a_run_that_slept_while_newer_code_published_is_superseded_and_says_by_w
     assert (known.seen, known.plan, known.unfinished) == (dict.fromkeys(ASSETS, 3), {}, [])
 
 
+@pytest.mark.faults
+@pytest.mark.slow
+def test_versions_that_two_databases_published_in_turns_are_all_in_the_history_of_each(
+    fork: ForkServer, memory_path: Path
+) -> None:
+    fork.call(tiny.prepare, memory_path, (1,))
+    elsewhere = memory_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "storage").symlink_to(memory_path / "storage")
+    pid = started(fork, Job(memory_path, 3), halting_before_run)
+    assert fork.call(tiny.materialize, Job(elsewhere, 2)).value.ended_well
+    go_on(pid)
+    assert fork.wait(pid).value.ended_well
+    here = fork.call(tiny.what_is_known, Job(memory_path, 3)).value
+    tiny.drop_state(memory_path)
+    rebuilt = fork.call(tiny.what_is_known, Job(memory_path, 3)).value
+    assert [seq for seq, _, _ in here.history["raw"]] == [1, 2, 3]
+    assert (here.history, here.heads) == (rebuilt.history, rebuilt.heads)
+    assert here.history == fork.call(tiny.what_is_known, Job(elsewhere, 3)).value.history
+
+
 def publish_and_die_while_read(folder: Path) -> tuple[list[int], list[int]]:
     """A run publishes and dies while another synchronizes; the versions known after that, and after the next time."""
     tiny.prepare(folder, (1,))

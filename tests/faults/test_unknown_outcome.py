@@ -198,6 +198,8 @@ def test_a_create_that_is_refused_at_once_is_a_plain_failure_and_its_files_may_g
     assert store.head(f"{staging.folder}/value.bin") is None
 
 
+@pytest.mark.faults
+@pytest.mark.slow
 def test_a_run_whose_outcome_stays_unknown_says_so_and_the_next_one_takes_the_version_up(
     tmp_path: Path,
 ) -> None:
