@@ -255,7 +255,7 @@ class Runner:
         if outcome.state in ("failed", "blocked", "lost", "superseded"):
             basis = self._snapshot.basis(key, resolved) if resolved is not None else 0
             if outcome.state == "blocked":
-                self._mark_blocked(key, planned.partition, int(state.taken[ordinal]), basis)
+                self._mark_blocked(planned, int(state.taken[ordinal]), basis, outcome.checks)
             if outcome.error is not None:
                 self._log.add_error(planned, attempt, outcome.error)
             if self._is_over(step):
@@ -299,10 +299,18 @@ class Runner:
         if self._observer is not None:
             self._observer.report(planned, outcome)
 
-    def _mark_blocked(self, key: str, partition: str | None, base: int, basis: int) -> None:
+    def _mark_blocked(
+        self, planned: PlannedStep, base: int, basis: int, checks: Sequence[CheckOutcome]
+    ) -> None:
+        failing = tuple(
+            {"check": item.check, "status": item.status, "observed": item.observed, "expected": item.expected}
+            for item in checks
+            if item.is_blocking
+        )
+        mark = BlockedTry(planned.asset, planned.partition, base, format_hash(basis), self._run_id, failing)
         # Without the mark a state database made anew tries again what is blocked: a pity, not a loss.
         with contextlib.suppress(StorageError):
-            self._blocked.put(BlockedTry(key, partition, base, format_hash(basis), self._run_id))
+            self._blocked.put(mark)
 
     def _is_over(self, step: int) -> bool:
         return self._machine.state(step) not in TRANSITIONS

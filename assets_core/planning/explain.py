@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from assets_core.planning.code_archive import read_archived_code
 from assets_core.planning.code_version import covered_sources, explain_code_change
 from io_managers.keys import format_asset_partition
+from io_managers.versions.blocked import BlockedTries
 from io_managers.versions.publication import TornRecordError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Explainer:
         failing = [
             row for row in self._checks(key, partition) if row.severity == "error" and row.status != "passed"
         ]
-        evidence = {
+        evidence: dict[str, Any] = {
             "run_id": run_id,
             "checks": [
                 {
@@ -130,7 +131,13 @@ class Explainer:
                 for row in failing
             ],
         }
-        found = "; ".join(f"'{row.check}' found {row.observed}, expected {row.expected}" for row in failing)
+        mark = BlockedTries(self._versions.storage, self._versions.branch).read(key, partition)
+        if not failing and mark is not None:  # the state database does not know the run
+            evidence = {"run_id": mark.run_id, "checks": [{**check, "sample": []} for check in mark.checks]}
+        found = "; ".join(
+            f"'{check['check']}' found {check['observed']}, expected {check['expected']}"
+            for check in evidence["checks"]
+        )
         sentence = (
             f"{name} is blocked by a quality gate{': ' + found if found else ''}; it is not tried again until its code, "
             "configuration, inputs or checks change, or with --force."

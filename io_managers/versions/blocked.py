@@ -20,6 +20,7 @@ class BlockedTry:
     Attributes:
         base: Highest version number taken when it began.
         basis: 16 hex digits over all that it started from.
+        checks: What did not pass: check, status, observed and expected, as text.
     """
 
     asset: str
@@ -27,6 +28,7 @@ class BlockedTry:
     base: int
     basis: str
     run_id: str
+    checks: tuple[dict[str, str], ...] = ()
 
 
 class BlockedTries:
@@ -38,15 +40,27 @@ class BlockedTries:
 
     def put(self, blocked: BlockedTry) -> None:
         """Note a try, in place of an earlier one of the same asset partition."""
-        path = f"{self._root}/{encode_segment(blocked.asset)}/{encode_segment(blocked.partition)}.json"
         text = json.dumps(asdict(blocked), ensure_ascii=True)
-        self._storage.put(path, text.encode())
+        self._storage.put(self._path(blocked.asset, blocked.partition), text.encode())
+
+    def read(self, asset: str, partition: str | None) -> BlockedTry | None:
+        """The mark of one asset partition, None when there is none that can be read."""
+        return self._read(self._path(asset, partition))
 
     def read_all(self, asset: str | None = None) -> Iterator[BlockedTry]:
         """Every mark of the branch, or of one asset; one that cannot be read is left out."""
         folder = self._root if asset is None else f"{self._root}/{encode_segment(asset)}"
         for info in list(self._storage.list(folder)):
-            try:
-                yield BlockedTry(**json.loads(self._storage.get(info.path)))
-            except (ObjectMissingError, ValueError, TypeError):
-                continue
+            found = self._read(info.path)
+            if found is not None:
+                yield found
+
+    def _path(self, asset: str, partition: str | None) -> str:
+        return f"{self._root}/{encode_segment(asset)}/{encode_segment(partition)}.json"
+
+    def _read(self, path: str) -> BlockedTry | None:
+        try:
+            body = json.loads(self._storage.get(path))
+            return BlockedTry(**{**body, "checks": tuple(body["checks"])})
+        except (ObjectMissingError, ValueError, TypeError, KeyError):
+            return None

@@ -162,3 +162,22 @@ def test_without_a_partition_the_first_one_in_need_is_explained(lab: Lab) -> Non
         assert session.why("numbers").partition == "b"
     with lab.open(step=2) as session:
         assert session.why("numbers").partition == "a"
+
+
+def test_a_state_database_made_anew_neither_repeats_nor_forgets_what_a_gate_blocked(lab: Lab) -> None:
+    with lab.open(step=60) as session:
+        session.materialize()
+    for file in (lab.folder / "store").glob("state.db*"):
+        file.unlink()
+    with lab.open(step=60) as session:
+        plan = session.plan()
+        found = session.why("numbers", "a")
+    assert plan.n_steps == 0
+    assert (plan.n_blocked, plan.n_waiting) == (2, 2)
+    assert [check["check"] for check in found.evidence["checks"]] == ["y_is_small"]
+    with lab.open(step=2) as session:
+        assert session.materialize().status == "succeeded"
+    for file in (lab.folder / "store").glob("state.db*"):
+        file.unlink()
+    with lab.open(step=2) as session:
+        assert session.plan().n_blocked == 0
