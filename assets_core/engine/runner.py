@@ -139,17 +139,16 @@ class Runner:
         return RunSummary(self._status, dict(self._machine.counts()), self._failures)
 
     def _turn(self) -> None:
-        interrupts = self._interrupts
-        if interrupts > self._interrupts_seen:
-            self._interrupts_seen = interrupts
-            self._carry_out(self._machine.on(CancelRequested(kill=interrupts > 1), self._clock()))
+        self._heed_interrupts()
         settled, self._ended = self._ended, []
         for step, attempt, outcome in settled:
             self._end(step, attempt, outcome)
         if settled:
             return
         timeout = _POLL_S if self._wake_at is None else max(0.0, min(_POLL_S, self._wake_at - self._clock()))
-        for report in self._poll(timeout):
+        reports = self._poll(timeout)
+        self._heed_interrupts()  # first: what has ended must not start what was called off meanwhile
+        for report in reports:
             self._take(report)
         now = self._clock()
         capacity = self._executor.capacity
@@ -174,6 +173,12 @@ class Runner:
             return []
         finally:
             self._is_polling = False
+
+    def _heed_interrupts(self) -> None:
+        interrupts = self._interrupts
+        if interrupts > self._interrupts_seen:
+            self._interrupts_seen = interrupts
+            self._carry_out(self._machine.on(CancelRequested(kill=interrupts > 1), self._clock()))
 
     def _carry_out(self, commands: Sequence[Command]) -> None:
         for command in commands:

@@ -28,6 +28,7 @@ class Campaign:
         before: The generation that readers see of each asset in the template.
         command: What the killed process does, given a job and a point.
         kills: How many processes have been killed when a folder is verified.
+        floor: How many points there are at least; fewer would mean that the numbering broke.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Campaign:
     before: dict[str, int]
     command: Callable[[Job, int], Any] = tiny.materialize
     kills: int = 1
+    floor: int = 100
 
 
 def kill_everywhere(campaign: Campaign, forks: list[ForkServer], *, stride: int = 1) -> list[str]:
@@ -60,6 +62,8 @@ def kill_everywhere(campaign: Campaign, forks: list[ForkServer], *, stride: int 
 
     with ThreadPoolExecutor(len(forks)) as pool:
         list(pool.map(work, range(len(forks))))
+    if sum(points) < campaign.floor:
+        broken.append(f"there were only {sum(points)} points")
     figures.count(campaign.name, points=sum(points), faults=sum(points), violations=len(broken))
     return sorted(broken)
 

@@ -56,7 +56,7 @@ def test_a_recovery_killed_anywhere_is_taken_up_by_the_next(
             .value.points
         )
         assert forks[0].call(tiny.materialize, Job(template, 2), int(points * share)).is_killed
-        campaign = Campaign("kill: recovery", template, job, FIRST, command=tiny.recover, kills=2)
+        campaign = Campaign("kill: recovery", template, job, FIRST, command=tiny.recover, kills=2, floor=10)
         broken += kill_everywhere(campaign, forks)
     assert broken == []
 

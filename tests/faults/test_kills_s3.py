@@ -22,5 +22,5 @@ def test_a_run_on_a_bucket_killed_at_any_request_leaves_old_or_new(
     for server in forks:
         server.warm_up(names)
     job = Job(memory_path / "work", 2, True, s3_root.url, s3_root.options)
-    campaign = Campaign("kill: S3 requests", template.folder, job, dict.fromkeys(ASSETS, 1))
+    campaign = Campaign("kill: S3 requests", template.folder, job, dict.fromkeys(ASSETS, 1), floor=20)
     assert kill_everywhere(campaign, forks) == []

@@ -222,7 +222,7 @@ class KillAtWrites(KillAt):
 
     def point(self, name: str) -> None:
         """Pass a point, unless nothing changes there."""
-        if name.startswith(("put", "open_write", "close", "delete", "sql:before-commit", "sql:after-commit")):
+        if name.startswith(("put", "close", "delete", "sql:before-commit", "sql:after-commit")):
             super().point(name)
 
 
@@ -265,7 +265,7 @@ def _database_points(point: Callable[[str], None]) -> Iterator[None]:
     """Number each statement that writes to the state database, and the moments around each commit."""
 
     def statement(_connection: Any, _cursor: Any, text: str, *_: Any) -> None:
-        if not text.startswith(("SELECT", "PRAGMA")):
+        if not text.startswith(("\nCREATE", "CREATE", "SELECT", "PRAGMA")):
             point(f"sql:{text.split(None, 1)[0].lower()}")
 
     original = Database.writing
