@@ -20,7 +20,7 @@ from assets_core.errors import AssetlineError, StorageError
 from assets_core.state.rows import RunStart
 from io_managers.versions.blocked import BlockedTries
 from io_managers.versions.runs import RunMark, RunMarks
-from io_managers.versions.store import new_id
+from io_managers.versions.store import VersionStore, new_id
 
 if TYPE_CHECKING:
     from assets_core.engine.executor import Executor, Report
@@ -180,6 +180,7 @@ class Launcher:
             opened,
             self.state,
             RunLog(self.environment.storage, start.run_id),
+            VersionStore(self.environment.storage, self.branch),
             BlockedTries(self.environment.storage, self.branch),
             keep_going=launch.keep_going,
             observer=observer,

@@ -4,9 +4,12 @@ A server is started once a session (and test worker), and only when used.
 """
 
 from collections.abc import Iterator
+from dataclasses import astuple
+from typing import Any
 
 import pytest
 
+from tests.support import figures
 from tests.support.dask import DaskServer, serve_dask
 from tests.support.loopback import only_loopback
 from tests.support.profiles import profile_name, register
@@ -84,3 +87,26 @@ def dask_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskServer
     """A Dask scheduler with two workers that no test kills."""
     with serve_dask(tmp_path_factory.mktemp("dask")) as server:
         yield server
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a test worker: hand the figures of the campaigns over."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["figures"] = [astuple(figure) for figure in figures.FIGURES.values()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Bring the figures of the test workers together."""
+    for name, points, faults, violations in getattr(node, "workeroutput", {}).get("figures", ()):
+        figures.count(name, points=points, faults=faults, violations=violations)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the figures of the campaigns."""
+    lines = figures.table()
+    if lines:
+        terminalreporter.section("faults")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,6 +34,7 @@ from assets_core.errors import AssetlineError, StorageError
 from assets_core.planning.fingerprint import format_hash
 from assets_core.state.rows import Checked, Published, StepChanged
 from io_managers.versions.blocked import BlockedTry
+from io_managers.versions.store import Head
 
 if TYPE_CHECKING:
     from assets_core.definition.check_outcome import CheckOutcome
@@ -46,9 +47,12 @@ if TYPE_CHECKING:
     from assets_core.state.store import StateStore
     from io_managers.versions.blocked import BlockedTries
     from io_managers.versions.publication import InputUse
+    from io_managers.versions.store import VersionStore
 
 _FLUSH_EVERY_S = 0.1
 _FLUSH_EVERY_CHANGES = 512
+#: Errors of tries that were stopped at an instant of which nothing is known.
+_STOPPED_CODES = frozenset({"step-timeout", "outcome-unknown"})
 _POLL_S = 0.25
 
 
@@ -91,6 +95,7 @@ class Runner:
         executor: Executor,
         state: StateStore,
         log: RunLog,
+        versions: VersionStore,
         blocked: BlockedTries,
         *,
         keep_going: bool,
@@ -103,6 +108,7 @@ class Runner:
         self._executor = executor
         self._state = state
         self._log = log
+        self._versions = versions
         self._blocked = blocked
         self._observer = observer
         self._clock = clock
@@ -231,7 +237,22 @@ class Runner:
             case StepLog():
                 self._log.add(self._schedule.planned(report.step), report)
             case StepOutcome(step, attempt):
-                self._end(step, attempt, report)
+                self._end(step, attempt, self._settled(report))
+
+    def _settled(self, outcome: StepOutcome) -> StepOutcome:
+        """What a try came to that was stopped from outside: it may have published before."""
+        code = outcome.error.code if outcome.error is not None else ""
+        if outcome.state != "lost" and code not in _STOPPED_CODES:
+            return outcome
+        planned, key = self._schedule.planned(outcome.step), self._schedule.asset_of(outcome.step)
+        known = int(self._snapshot.state(key).taken[self._schedule.ordinal_of(outcome.step)])
+        try:
+            found = self._versions.head_from(key, planned.partition, Head(known)).publication
+        except StorageError:
+            return outcome
+        if found is None or found.seq <= known or found.run_id != self._run_id:
+            return outcome
+        return replace(outcome, state="succeeded", publication=found, error=None)
 
     def _end(self, step: int, attempt: int, outcome: StepOutcome) -> None:
         if self._is_over(step) or self._machine.attempt(step) != attempt:

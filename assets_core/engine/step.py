@@ -125,8 +125,9 @@ class ProjectStepRunner:
         asset = self.project.assets[task.asset]
         known = Head(task.base, task.base_hash)
         base = self.versions.head_from(task.asset, task.partition, known)
-        if base.publication is not None and _is_same_work(base.publication, task):
-            return "unchanged", base.publication, (), None
+        newer = base.publication if base.seq > task.base else None
+        if newer is not None and newer.seq > task.base and _is_same_work(newer, task):
+            return "unchanged", newer, (), None
         value = self._compute(asset, task, self._load_arguments(asset, task, report))
         staging = self.versions.stage(task.asset, task.partition)
         try:

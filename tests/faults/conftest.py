@@ -1,4 +1,4 @@
-"""Warm processes to fork from, and the table of what the fault tests did."""
+"""Warm processes to fork from."""
 
 import os
 import tempfile
@@ -9,7 +9,6 @@ import pytest
 
 from tests.faults import tiny
 from tests.faults.forks import ForkServer
-from tests.support import figures
 
 
 @pytest.fixture(scope="session")
@@ -42,12 +41,3 @@ def memory_path(tmp_path: Path) -> Iterator[Path]:
 def fork(forks: list[ForkServer]) -> ForkServer:
     """One warm process."""
     return forks[0]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show the figures."""
-    lines = figures.table()
-    if lines:
-        terminalreporter.section("faults")
-        for line in lines:
-            terminalreporter.write_line(line)

@@ -105,7 +105,7 @@ def run_on_small_disk(folder: Path, leave_bytes: int) -> tuple[bool, bool, list[
 def test_a_full_disk_stops_a_run_cleanly(fork: ForkServer, memory_path: Path, pages: int) -> None:
     mounted, ended_well, found = fork.call(run_on_small_disk, memory_path / "disk", pages * 4096).value
     if not mounted:
-        pytest.skip("mounting a small disk needs root and its own name space")
+        pytest.fail("no small disk could be mounted: run as root, in a name space that may mount")
     figures.count(
         "disk: full", points=int(mounted), faults=int(mounted and not ended_well), violations=len(found)
     )
