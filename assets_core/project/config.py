@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 from assets_core.errors import ConfigError
 from assets_core.project.overrides import Override, apply_override, parse_overrides
@@ -204,13 +204,37 @@ def _parse(file: Path, raw: bytes) -> dict[str, Any]:
         ) from error
 
 
+class TopLevel(NamedTuple):
+    """A configuration that only names things; the same as its pydantic model, without the cost of importing that."""
+
+    project: str | None = None
+    default_env: str = "dev"
+    search_paths: list[str] | None = None
+
+
+def _says_only_names(raw: Mapping[str, Any]) -> bool:
+    """Whether there is nothing to check but that texts are texts: true of the smallest configurations, and of none."""
+    if not raw.keys() <= {"project", "default_env", "search_paths"}:
+        return False
+    paths = raw.get("search_paths", [])
+    texts = [value for name, value in raw.items() if name != "search_paths"]
+    return isinstance(paths, list) and all(type(value) is str for value in [*texts, *paths])
+
+
 def _build(
     raw: dict[str, Any], root: Path, file: Path | None, origins: Sequence[tuple[tuple[str, ...], Override]]
 ) -> ProjectSettings:
-    from assets_core.project.config_schema import validate_config
+    config: TopLevel | ConfigModel
+    environments: dict[str, EnvironmentSettings] = {}
+    run_config: Mapping[str, Any] = {}
+    if _says_only_names(raw):
+        config = TopLevel(**raw)
+    else:
+        from assets_core.project.config_schema import validate_config
 
-    config = validate_config(raw, file, [(path, override.variable) for path, override in origins])
-    environments = {name: _build_environment(name, model, root) for name, model in config.env.items()}
+        config = validate_config(raw, file, [(path, override.variable) for path, override in origins])
+        environments = {name: _build_environment(name, model, root) for name, model in config.env.items()}
+        run_config = config.config
     if DEFAULT_ENVIRONMENT not in environments:
         environments[DEFAULT_ENVIRONMENT] = _default_environment(DEFAULT_ENVIRONMENT, root)
     require_environment(environments, config.default_env, "default_env in the configuration")
@@ -218,7 +242,7 @@ def _build(
         project=config.project,
         default_env=config.default_env,
         environments=environments,
-        config=anchor_references(config.config, root),
+        config=anchor_references(dict(run_config), root),
         root=root,
         search_paths=_search_paths(config, root),
         file=file,
@@ -248,7 +272,7 @@ def require_environment(
     )
 
 
-def _search_paths(config: ConfigModel, root: Path) -> tuple[str, ...]:
+def _search_paths(config: TopLevel | ConfigModel, root: Path) -> tuple[str, ...]:
     if config.search_paths is None:
         return (str(root),)
     return tuple(os.path.normpath(root / path) for path in config.search_paths)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets_core.errors import ConfigError
+from assets_core.project import config as config_module
 from assets_core.project.config import (
     EnvironmentSettings,
     ProjectSettings,
@@ -21,6 +22,7 @@ from assets_core.project.config import (
     redact_url,
     resolve_secrets,
 )
+from assets_core.project.config_schema import validate_config
 from tests.support.profiles import scale
 
 TYPICAL = """
@@ -405,3 +407,27 @@ def test_defaults_need_neither_pydantic_nor_anything_heavy(tmp_path: Path) -> No
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "project": st.sampled_from(["a.b", "x", "", 5, None, True]),
+            "default_env": st.sampled_from(["dev", "prod", 3]),
+            "search_paths": st.sampled_from([["."], [], "src", [1], None]),
+        },
+    )
+)
+def test_the_short_way_for_the_smallest_configurations_gives_what_the_schema_gives(
+    raw: dict[str, Any],
+) -> None:
+    if not config_module._says_only_names(raw):
+        return
+    short, long = config_module.TopLevel(**raw), validate_config(raw, None, [])
+    assert (short.project, short.default_env, short.search_paths) == (
+        long.project,
+        long.default_env,
+        long.search_paths,
+    )
+    assert (long.env, long.config) == ({}, {})

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
-from pathlib import Path
 
-from tests.benchmarks.registry import ROOT, Result, benchmark, command_cpu_s, python, within
+from tests.benchmarks.registry import (
+    ROOT,
+    Result,
+    benchmark,
+    command_cpu_s,
+    fresh_folder,
+    python,
+    within,
+)
 
 HEAVY = (
     "pandas",
@@ -48,19 +54,18 @@ def help_start_up() -> list[Result]:
 @benchmark
 def list_start_up() -> list[Result]:
     """`assetline list` of 100 assets that import no pandas."""
-    with tempfile.TemporaryDirectory(prefix="assetline-bench-") as name:
-        root = Path(name)
-        lines = ["from assets_core import Project, DailyPartitions, asset"]
-        lines += ["days = DailyPartitions('2024-01-01', '2025-01-01')"]
-        lines += ["@asset(partitions=days)\ndef a0() -> str:\n    return ''"]
-        lines += [
-            f"@asset(partitions=days)\ndef a{index}(a{index - 1}: str) -> str:\n    return a{index - 1}"
-            for index in range(1, 100)
-        ]
-        (root / "light_assets.py").write_text("\n".join([*lines, "project = Project.from_module(__name__)"]))
-        (root / "assetline.toml").write_text('project = "light_assets"\n')
-        nothing = command_cpu_s(python("-c", "pass"))
-        listed = command_cpu_s(python(*COMMAND, "list", "--json"), cwd=root)
+    root = fresh_folder()
+    lines = ["from assets_core import Project, DailyPartitions, asset"]
+    lines += ["days = DailyPartitions('2024-01-01', '2025-01-01')"]
+    lines += ["@asset(partitions=days)\ndef a0() -> str:\n    return ''"]
+    lines += [
+        f"@asset(partitions=days)\ndef a{index}(a{index - 1}: str) -> str:\n    return a{index - 1}"
+        for index in range(1, 100)
+    ]
+    (root / "light_assets.py").write_text("\n".join([*lines, "project = Project.from_module(__name__)"]))
+    (root / "assetline.toml").write_text('project = "light_assets"\n')
+    nothing = command_cpu_s(python("-c", "pass"))
+    listed = command_cpu_s(python(*COMMAND, "list", "--json"), cwd=root)
     return [
         within(
             "list_start_up",
@@ -76,27 +81,26 @@ def list_start_up() -> list[Result]:
 @benchmark
 def fresh_materialize() -> list[Result]:
     """A second `materialize` over 10,000 fresh asset partitions, beyond what the project's own imports cost."""
-    with tempfile.TemporaryDirectory(prefix="assetline-bench-") as name:
-        root = Path(name)
-        (root / "fresh_assets.py").write_text(
-            "from assets_core import HourlyPartitions, Project, asset\n"
-            "hours = HourlyPartitions('2024-01-01', '2024-07-27T08:00')\n"
-            "@asset(partitions=hours)\ndef source() -> str:\n    return 'x'\n"
-            "@asset(partitions=hours)\ndef derived(source: str) -> str:\n    return source\n"
-            "project = Project.from_module(__name__)\n"
-        )
-        (root / "assetline.toml").write_text('project = "fresh_assets"\n[env.dev]\ndurability = "os"\n')
-        first = subprocess.run(
-            python(*COMMAND, "materialize", "--yes", "--json"),
-            cwd=root,
-            env={"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        made = json.loads(first.stdout)["steps"]["succeeded"]
-        again = command_cpu_s(python(*COMMAND, "materialize", "--yes", "--json"), cwd=root, runs=3)
-        imports = command_cpu_s(python("-c", "import fresh_assets"), cwd=root, runs=3)
+    root = fresh_folder()
+    (root / "fresh_assets.py").write_text(
+        "from assets_core import HourlyPartitions, Project, asset\n"
+        "hours = HourlyPartitions('2024-01-01', '2024-07-27T08:00')\n"
+        "@asset(partitions=hours)\ndef source() -> str:\n    return 'x'\n"
+        "@asset(partitions=hours)\ndef derived(source: str) -> str:\n    return source\n"
+        "project = Project.from_module(__name__)\n"
+    )
+    (root / "assetline.toml").write_text('project = "fresh_assets"\n[env.dev]\ndurability = "os"\n')
+    first = subprocess.run(
+        python(*COMMAND, "materialize", "--yes", "--json"),
+        cwd=root,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    made = json.loads(first.stdout)["steps"]["succeeded"]
+    again = command_cpu_s(python(*COMMAND, "materialize", "--yes", "--json"), cwd=root, runs=3)
+    imports = command_cpu_s(python("-c", "import fresh_assets"), cwd=root, runs=3)
     return [
         within(
             "fresh_materialize",
