@@ -156,19 +156,19 @@ class _Disk:
 def test_with_fsync_every_new_entry_is_on_the_disk_when_the_call_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage = LocalStorage(tmp_path / "new" / "root")
+    storage = LocalStorage(tmp_path / "new" / "store")
     disk = _Disk(monkeypatch)
     storage.put_new("log/main/a/p/1.json", b"x")
     assert disk.entries_not_on_disk() == set()
-    record = str(tmp_path / "new/root/log/main/a/p")
+    record = str(tmp_path / "new/store/log/main/a/p")
     assert next(event for event in disk.events if event[0] != "mkdir")[1].startswith(f"{record}/.tmp-"), (
         "the content is on the disk before it has its name"
     )
     with storage.open_write("data/a/p/attempt/x") as stream:
         stream.write(b"x")
     assert disk.entries_not_on_disk() == set()
-    assert ("fsync", str(tmp_path / "new/root/data/a/p/attempt/x")) in disk.events
-    assert ("fsync", str(tmp_path / "new/root/data/a/p/attempt")) in disk.events
+    assert ("fsync", str(tmp_path / "new/store/data/a/p/attempt/x")) in disk.events
+    assert ("fsync", str(tmp_path / "new/store/data/a/p/attempt")) in disk.events
     assert ("fsync", str(tmp_path)) in disk.events
 
 
