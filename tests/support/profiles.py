@@ -42,5 +42,8 @@ def register() -> None:
         **common,
     )
     settings.register_profile("ci", max_examples=_EXAMPLES, derandomize=True, **common)
-    settings.register_profile("soak", max_examples=round(_EXAMPLES * _SCALES["soak"]), **common)
+    # said outright: where CI is set, hypothesis' own default is the opposite
+    settings.register_profile(
+        "soak", max_examples=round(_EXAMPLES * _SCALES["soak"]), derandomize=False, **common
+    )
     settings.load_profile(name)
