@@ -22,9 +22,12 @@ def etl() -> list[Result]:
     from tests.benchmarks import etl_project
 
     bare: list[Cost] = []
+    alike: list[Cost] = []
     ours: list[Cost] = []
+    dictionaries = etl_project.our_dictionaries()
     for _ in range(3):
         bare.append(cost_of(lambda: etl_project.bare_loop(fresh_folder())))
+        alike.append(cost_of(lambda: etl_project.bare_loop(fresh_folder(), dictionaries)))
         ours.append(cost_of(lambda: etl_project.with_assetline(fresh_folder())))
     best, least = min(ours, key=lambda cost: cost.cpu_s), min(bare, key=lambda cost: cost.cpu_s)
     return [
@@ -37,8 +40,28 @@ def etl() -> list[Result]:
             cpu_s=best.cpu_s,
             bare_wall_s=least.wall_s,
             wall_s=best.wall_s,
-        )
+        ),
+        within(
+            "etl_same_encoding",
+            best.cpu_s / min(cost.cpu_s for cost in alike),
+            "x bare CPU",
+            1.10,
+            bare_cpu_s=min(cost.cpu_s for cost in alike),
+            cpu_s=best.cpu_s,
+        ),
     ]
+
+
+def bare_files(root: Path, n: int) -> None:
+    """The two files of a no-op step in two folders that exist, each fsynced; the folders are not: less than durable."""
+    for kind in ("data", "log"):
+        (root / kind).mkdir()
+    for index in range(n):
+        for kind, size in (("data", 11), ("log", 800)):
+            descriptor = os.open(f"{root}/{kind}/{index:05d}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            os.write(descriptor, b"x" * size)
+            os.fsync(descriptor)
+            os.close(descriptor)
 
 
 def bare_writes(root: Path, n: int) -> None:
@@ -65,10 +88,12 @@ def noop_durable() -> list[Result]:
     from tests.benchmarks import noop_project
 
     n = 300
+    files: list[Cost] = []
     bare: list[Cost] = []
     ours: list[Cost] = []
     for _ in range(3):
         bare.append(cost_of(lambda: bare_writes(fresh_folder(), n)))
+        files.append(cost_of(lambda: bare_files(fresh_folder(), n)))
         with noop_project.opened("fsync") as session:
             ours.append(cost_of(lambda session=session, n=n: noop_project.run(session, n)))
     cpu = min(cost.cpu_s for cost in ours), min(cost.cpu_s for cost in bare)
@@ -78,6 +103,18 @@ def noop_durable() -> list[Result]:
     return [
         within("noop_durable_cpu", cpu[0] / cpu[1], "x bare CPU", 2.0, **details),
         within("noop_durable_wall", wall[0] / wall[1], "x bare wall", 1.5, **walls),
+        within(
+            "noop_durable_cpu_files_only",
+            cpu[0] / min(cost.cpu_s for cost in files),
+            "x two fsynced files",
+            2.0,
+        ),
+        within(
+            "noop_durable_wall_files_only",
+            wall[0] / min(cost.wall_s for cost in files),
+            "x two fsynced files",
+            1.5,
+        ),
     ]
 
 

@@ -66,6 +66,9 @@ def list_start_up() -> list[Result]:
     (root / "assetline.toml").write_text('project = "light_assets"\n')
     nothing = command_cpu_s(python("-c", "pass"))
     listed = command_cpu_s(python(*COMMAND, "list", "--json"), cwd=root)
+    # a configuration with tables is checked by the schema, which has to be imported
+    (root / "assetline.toml").write_text('project = "light_assets"\n[env.dev]\ndurability = "os"\n')
+    with_tables = command_cpu_s(python(*COMMAND, "list", "--json"), cwd=root)
     return [
         within(
             "list_start_up",
@@ -74,7 +77,15 @@ def list_start_up() -> list[Result]:
             20.0,
             ms=listed * 1e3,
             pass_ms=nothing * 1e3,
-        )
+        ),
+        within(
+            "list_start_up_tables",
+            with_tables / nothing,
+            "x python -c pass",
+            20.0,
+            ms=with_tables * 1e3,
+            pass_ms=nothing * 1e3,
+        ),
     ]
 
 
